@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Decodes what `/proc/<pid>/maps_lockless` returns.
+//!
+//! The bytes may come from anywhere, a file that somebody sent included: whatever they are, nothing
+//! here panics, allocates, or reads beyond them. A first error ends an iterator for good.
+//!
+//! `docs/abi.md` describes the format.
+
+use crate::wire::{
+    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_VMA, MAPS_LOCKLESS_VERSION,
+    maps_lockless_batch, maps_lockless_vma,
+};
+use core::{fmt, iter::FusedIterator};
+use zerocopy::FromBytes;
+
+const HEADER: usize = size_of::<maps_lockless_batch>();
+const FIXED: usize = size_of::<maps_lockless_vma>();
+/// `type` and `size`, which every record of every type begins with.
+const RECORD_HEAD: usize = 8;
+
+/// Why bytes could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    /// Where in the bytes that were passed in, counted from 0.
+    pub offset: usize,
+    /// What is wrong there.
+    pub kind: DecodeErrorKind,
+}
+
+/// What is wrong with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// They end before the batch or the record does.
+    Truncated,
+    /// They are not of this format.
+    BadMagic,
+    /// A machine of the other byte order wrote them.
+    ForeignByteOrder,
+    /// They are of an ABI version that is not known here.
+    UnsupportedVersion(u16),
+    /// A size is too small, not a multiple of 8, or beyond what holds it.
+    BadSize,
+    /// The number of records is not the one that the header tells.
+    BadCount,
+    /// A range that ends before it begins.
+    BadRange,
+    /// A name whose bytes are not in the batch.
+    BadName,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            DecodeErrorKind::Truncated => "truncated",
+            DecodeErrorKind::BadMagic => "not a maps_lockless batch",
+            DecodeErrorKind::ForeignByteOrder => "written by a machine of the other byte order",
+            DecodeErrorKind::UnsupportedVersion(version) => {
+                return write!(
+                    f,
+                    "ABI version {version} is not known, at offset {}",
+                    self.offset
+                );
+            }
+            DecodeErrorKind::BadSize => "impossible size",
+            DecodeErrorKind::BadCount => "wrong number of records",
+            DecodeErrorKind::BadRange => "a range that ends before it begins",
+            DecodeErrorKind::BadName => "a name outside the batch",
+        };
+        write!(f, "{what}, at offset {}", self.offset)
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+fn error<T>(offset: usize, kind: DecodeErrorKind) -> Result<T, DecodeError> {
+    Err(DecodeError { offset, kind })
+}
+
+/// A batch: what one read(2) returned.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    header: maps_lockless_batch,
+    bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Decodes the batch that `bytes` begin with. More batches may follow it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        use DecodeErrorKind::*;
+
+        let Ok((header, _)) = maps_lockless_batch::read_from_prefix(bytes) else {
+            return error(bytes.len(), Truncated);
+        };
+        if header.magic == MAPS_LOCKLESS_MAGIC.swap_bytes() {
+            return error(0, ForeignByteOrder);
+        }
+        if header.magic != MAPS_LOCKLESS_MAGIC {
+            return error(0, BadMagic);
+        }
+        if header.version != MAPS_LOCKLESS_VERSION {
+            return error(4, UnsupportedVersion(header.version));
+        }
+        let (header_size, size) = (usize::from(header.header_size), header.size as usize);
+        if header_size < HEADER || header_size % 8 != 0 {
+            return error(6, BadSize);
+        }
+        if size < header_size || size % 8 != 0 {
+            return error(8, BadSize);
+        }
+        let Some(bytes) = bytes.get(..size) else {
+            return error(bytes.len(), Truncated);
+        };
+        Ok(Self { header, bytes })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &maps_lockless_batch {
+        &self.header
+    }
+
+    /// Bytes of the whole batch.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether the listing ends with this batch.
+    pub fn is_final(&self) -> bool {
+        self.header.flags & MAPS_LOCKLESS_BATCH_FINAL != 0
+    }
+
+    /// The records. A type that is not known here comes as [`Record::Unknown`].
+    pub fn records(&self) -> Records<'a> {
+        Records {
+            batch: self.bytes,
+            header_size: usize::from(self.header.header_size),
+            offset: usize::from(self.header.header_size),
+            left: self.header.count,
+            failed: false,
+        }
+    }
+}
+
+/// The batches that stand one behind the other in `bytes`.
+pub fn batches(bytes: &[u8]) -> Batches<'_> {
+    Batches { bytes, offset: 0 }
+}
+
+/// See [`batches`].
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<Batch<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.bytes.get(self.offset..)?;
+        if rest.is_empty() {
+            return None;
+        }
+        let batch = Batch::parse(rest);
+        match &batch {
+            Ok(batch) => self.offset += batch.size(),
+            // For good: from the end there is nothing to go on with.
+            Err(_) => self.bytes = &[],
+        }
+        Some(batch.map_err(|e| DecodeError {
+            offset: self.offset + e.offset,
+            ..e
+        }))
+    }
+}
+
+impl FusedIterator for Batches<'_> {}
+
+/// A record of a batch.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// A VMA.
+    Vma(Vma<'a>),
+    /// Something that a later kernel knows and this decoder does not.
+    Unknown {
+        /// The record's type.
+        r#type: u16,
+        /// All its bytes.
+        bytes: &'a [u8],
+    },
+}
+
+/// A VMA's record, with its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Vma<'a> {
+    /// The fixed part. What [`valid`](maps_lockless_vma::valid) does not name is not known.
+    pub fields: maps_lockless_vma,
+    /// The name's bytes: raw, not terminated, not escaped. What they are, `name_kind` tells.
+    pub name: &'a [u8],
+}
+
+/// The records of a batch. See [`Batch::records`].
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    batch: &'a [u8],
+    header_size: usize,
+    offset: usize,
+    left: u32,
+    failed: bool,
+}
+
+impl<'a> Records<'a> {
+    fn parse(&mut self) -> Result<Record<'a>, DecodeError> {
+        use DecodeErrorKind::*;
+
+        let at = self.offset;
+        let rest = self.batch.get(at..).unwrap_or_default();
+        let (Some(&[t0, t1]), Some(&[s0, s1, s2, s3])) = (
+            rest.first_chunk::<2>(),
+            rest.get(4..).and_then(<[u8]>::first_chunk::<4>),
+        ) else {
+            return error(at, Truncated);
+        };
+        let r#type = u16::from_ne_bytes([t0, t1]);
+        let size = u32::from_ne_bytes([s0, s1, s2, s3]) as usize;
+        if size < RECORD_HEAD || !size.is_multiple_of(8) {
+            return error(at + 4, BadSize);
+        }
+        let Some(bytes) = rest.get(..size) else {
+            return error(at + 4, Truncated);
+        };
+        self.offset = at + size;
+        if r#type != MAPS_LOCKLESS_REC_VMA {
+            return Ok(Record::Unknown { r#type, bytes });
+        }
+
+        let Ok((fields, _)) = maps_lockless_vma::read_from_prefix(bytes) else {
+            return error(at + 4, BadSize);
+        };
+        let fixed = usize::from(fields.fixed_size);
+        if fixed < FIXED || fixed % 8 != 0 || fixed > size {
+            return error(at + 2, BadSize);
+        }
+        if fields.end < fields.start || fields.start < fields.vma_start {
+            return error(
+                at + core::mem::offset_of!(maps_lockless_vma, start),
+                BadRange,
+            );
+        }
+        let name = match fields.name_len as usize {
+            0 => Some(&[][..]),
+            len => {
+                let off = fields.name_off as usize;
+                // In this record, or in one before it.
+                (off >= self.header_size)
+                    .then_some(&self.batch[..self.offset])
+                    .and_then(|seen| seen.get(off..off.checked_add(len)?))
+            }
+        };
+        let Some(name) = name else {
+            return error(
+                at + core::mem::offset_of!(maps_lockless_vma, name_off),
+                BadName,
+            );
+        };
+        Ok(Record::Vma(Vma { fields, name }))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let record = match (self.left, self.offset < self.batch.len()) {
+            (0, false) => return None,
+            (0, true) | (_, false) => error(self.offset, DecodeErrorKind::BadCount),
+            (_, true) => self.parse(),
+        };
+        self.left = self.left.saturating_sub(1);
+        self.failed = record.is_err();
+        Some(record)
+    }
+}
+
+impl FusedIterator for Records<'_> {}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The library's error.
+
+use crate::decode::DecodeError;
+use nix::errno::Errno;
+use std::{fmt, path::PathBuf};
+
+/// Why a process's mappings could not be read.
+///
+/// Its text names the file, what failed and what to try.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Os(Errno),
+    Format(DecodeError),
+    Text { line: usize },
+    Stuck,
+}
+
+impl Error {
+    pub(crate) fn os(path: impl Into<PathBuf>, errno: Errno) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Os(errno),
+        }
+    }
+
+    pub(crate) fn format(path: impl Into<PathBuf>, error: DecodeError) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Format(error),
+        }
+    }
+
+    pub(crate) fn text(path: impl Into<PathBuf>, line: usize) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Text { line },
+        }
+    }
+
+    pub(crate) fn stuck(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Stuck,
+        }
+    }
+
+    /// The errno of the system call that failed, if one did.
+    pub fn errno(&self) -> Option<i32> {
+        self.os_errno().map(|errno| errno as i32)
+    }
+
+    fn os_errno(&self) -> Option<Errno> {
+        match self.cause {
+            Cause::Os(errno) => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// There is no such process, or the file that was asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.os_errno(), Some(Errno::ENOENT))
+    }
+
+    /// The process has exited meanwhile.
+    pub fn is_exited(&self) -> bool {
+        matches!(self.os_errno(), Some(Errno::ESRCH))
+    }
+
+    /// The process's mappings may not be read by this user.
+    pub fn is_permission(&self) -> bool {
+        matches!(self.os_errno(), Some(Errno::EACCES | Errno::EPERM))
+    }
+
+    /// What the kernel returned cannot be understood.
+    pub fn is_malformed(&self) -> bool {
+        !matches!(self.cause, Cause::Os(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.cause {
+            Cause::Os(Errno::ENOENT) => write!(f, "{path}: no such process (ENOENT)"),
+            Cause::Os(Errno::ESRCH) => write!(f, "{path}: the process has exited (ESRCH)"),
+            Cause::Os(errno @ (Errno::EACCES | Errno::EPERM)) => write!(
+                f,
+                "{path}: not permitted ({errno:?}): try as root, or as the process's user; \
+                 kernel.yama.ptrace_scope and hidepid of /proc can forbid it too"
+            ),
+            Cause::Os(errno) => write!(f, "{path}: {} ({errno:?})", errno.desc()),
+            Cause::Format(error) => write!(f, "{path}: {error}; this program may be too old"),
+            Cause::Text { line } => write!(f, "{path}: line {line} is not a mapping"),
+            Cause::Stuck => write!(f, "{path}: the kernel returned a batch that does not go on"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Os(errno) => Some(errno),
+            Cause::Format(error) => Some(error),
+            Cause::Text { .. } | Cause::Stuck => None,
+        }
+    }
+}

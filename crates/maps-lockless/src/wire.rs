@@ -1,0 +1,1 @@
+../../../kernel/tree/fs/proc/maps_lockless/wire.rs

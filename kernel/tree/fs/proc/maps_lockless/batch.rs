@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The buffer that a batch's records are collected in.
+
+use super::wire::*;
+use kernel::prelude::*;
+
+const HEADER: usize = size_of::<maps_lockless_batch>();
+const FIXED: usize = size_of::<maps_lockless_vma>();
+
+/// The next record finds no room.
+pub(crate) struct Full;
+
+/// Where a name's bytes stand in the batch.
+#[derive(Clone, Copy)]
+pub(crate) struct NamePlace {
+    off: u32,
+    len: u32,
+}
+
+/// The name of a record.
+pub(crate) enum Name<'a> {
+    /// It has none.
+    None,
+    /// Bytes that come with the record.
+    Bytes(&'a [u8]),
+    /// The bytes of a record before it.
+    Again(NamePlace),
+}
+
+/// A header's place, and the records behind it.
+///
+/// Its memory is allocated in one piece at the start and charged to the reader's memory cgroup, so
+/// that records can be added within an RCU section.
+pub(crate) struct Batch {
+    buf: KVVec<u8>,
+    capacity: usize,
+    count: u32,
+}
+
+impl Batch {
+    /// Makes a batch of at most `capacity` bytes, header included. It has room for the header.
+    pub(crate) fn new(capacity: usize) -> Result<Self> {
+        let capacity = capacity.clamp(HEADER, MAPS_LOCKLESS_MAX_BATCH as usize);
+        let mut buf = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
+        buf.resize(HEADER, 0, GFP_KERNEL_ACCOUNT)?;
+        Ok(Self {
+            buf,
+            capacity,
+            count: 0,
+        })
+    }
+
+    /// Number of records.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Bytes, header included.
+    pub(crate) fn len(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Adds a record. Fills in its type, its sizes and where its name is, which it returns.
+    ///
+    /// Does not allocate.
+    pub(crate) fn push(
+        &mut self,
+        mut vma: maps_lockless_vma,
+        name: Name<'_>,
+    ) -> Result<NamePlace, Full> {
+        let bytes = match name {
+            Name::Bytes(bytes) => bytes,
+            Name::None | Name::Again(_) => &[],
+        };
+        let size = FIXED + bytes.len().next_multiple_of(8);
+        if size > self.capacity - self.buf.len() {
+            return Err(Full);
+        }
+        let place = match name {
+            Name::None => NamePlace { off: 0, len: 0 },
+            // No truncation: both are below MAPS_LOCKLESS_MAX_BATCH.
+            Name::Bytes(bytes) => NamePlace {
+                off: (self.buf.len() + FIXED) as u32,
+                len: bytes.len() as u32,
+            },
+            Name::Again(place) => place,
+        };
+        vma.r#type = MAPS_LOCKLESS_REC_VMA;
+        vma.fixed_size = FIXED as u16;
+        vma.size = size as u32;
+        vma.name_off = place.off;
+        vma.name_len = place.len;
+
+        let padding = size - FIXED - bytes.len();
+        self.put(vma.as_bytes())?;
+        self.put(bytes)?;
+        self.put(&[0; 8][..padding])?;
+        self.count += 1;
+        Ok(place)
+    }
+
+    /// Completes the batch with its header, which the caller has filled in but for its own part.
+    pub(crate) fn finish(&mut self, mut header: maps_lockless_batch) -> &[u8] {
+        header.size = self.buf.len() as u32;
+        header.count = self.count;
+        self.buf.as_mut_slice()[..HEADER].copy_from_slice(header.as_bytes());
+        &self.buf
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        // `push()` has seen to the room. Within the capacity nothing is allocated.
+        self.buf
+            .extend_from_slice(bytes, GFP_NOWAIT)
+            .map_err(|_| Full)
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What user space calls a file: its path, device and inode number.
+//!
+//! For a file on overlayfs these are the overlay's own, not those of the layer below.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::LocalFile;
+use crate::{
+    bindings,
+    error::{from_err_ptr, Result},
+    str::{CStr, CStrExt},
+};
+
+/// A file's path, and whether the file was unlinked.
+pub struct UserPath<'buf> {
+    /// The path as seen from the current task's root directory, without any mark.
+    pub bytes: &'buf [u8],
+    /// Whether `d_path` would have marked the path with " (deleted)".
+    pub deleted: bool,
+}
+
+/// The identity of the inode that user space takes a file for.
+#[derive(Clone, Copy)]
+pub struct UserInode {
+    /// Major device number of its file system.
+    pub major: u32,
+    /// Minor device number of its file system.
+    pub minor: u32,
+    /// Inode number.
+    pub ino: u64,
+}
+
+impl LocalFile {
+    /// Writes the file's path into `buf`.
+    ///
+    /// Does not sleep. Fails with `ENAMETOOLONG` where `buf` is too short.
+    pub fn user_path<'buf>(&self, buf: &'buf mut [u8]) -> Result<UserPath<'buf>> {
+        let len = i32::try_from(buf.len()).unwrap_or(i32::MAX);
+        let mut deleted = false;
+        // SAFETY: `self` is a file with a reference, which owns its path. `buf` may be written for
+        // `len` bytes.
+        let name = from_err_ptr(unsafe {
+            bindings::d_path_unmarked(
+                bindings::file_user_path(self.as_ptr()),
+                buf.as_mut_ptr().cast(),
+                len,
+                &mut deleted,
+            )
+        })?;
+        // SAFETY: On success the function returns a string that ends with NUL and lies within
+        // `buf`, which stays borrowed for `'buf`.
+        let name = unsafe { CStr::from_char_ptr(name) };
+        Ok(UserPath {
+            bytes: name.to_bytes(),
+            deleted,
+        })
+    }
+
+    /// Returns what identifies the file's inode.
+    pub fn user_inode(&self) -> UserInode {
+        // `MINORBITS` of include/linux/kdev_t.h.
+        const MINORBITS: u32 = 20;
+
+        // SAFETY: `self` is a file with a reference, which holds its inode and, by that, the super
+        // block. Both fields are set before the file is opened and stay as they are.
+        let (dev, ino) = unsafe {
+            let inode = bindings::file_user_inode(self.as_ptr());
+            ((*(*inode).i_sb).s_dev, (*inode).i_ino)
+        };
+        UserInode {
+            major: dev >> MINORBITS,
+            minor: dev & ((1 << MINORBITS) - 1),
+            ino,
+        }
+    }
+}

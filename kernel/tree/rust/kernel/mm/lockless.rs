@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VMAs seen under RCU alone, with no lock.
+//!
+//! # Rules
+//!
+//! A VMA that was found under RCU is memory that stays a `vm_area_struct` until the RCU section
+//! ends, and nothing more: `SLAB_TYPESAFE_BY_RCU` lets it be freed and reused, by another mm too,
+//! at any moment. Hence:
+//!
+//! * A VMA's range is the one under which the maple tree has it. `vm_start` and `vm_end` share
+//!   their memory with the slab's free pointer; they are compared with, never told.
+//! * A lookup goes from the root of the tree. An iterator that goes on from the node it stopped at
+//!   may miss what was merged or moved meanwhile.
+//! * Every field is copied once, by a volatile load, then `mm->maps_free_seq` is read again.
+//!   Unmoved since before the lookup, it proves that the VMA had not been freed when the last
+//!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
+//!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
+//! * What a copied pointer points to is looked at after the proof only. A file is the exception:
+//!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
+//! * The number of attempts is fixed. There is no wait and no lock.
+//!
+//! The proof is about whose data it is. It is not about consistency: a VMA that is changed in place
+//! while it is copied tears.
+
+use super::{virt::vm_flags_t, MmWithUser};
+use crate::{
+    bindings,
+    fs::LocalFile,
+    prelude::*,
+    str::CStrExt,
+    sync::{
+        aref::ARef,
+        atomic::{Acquire, Atomic, Relaxed},
+        barrier::{smp_mb, Read},
+        rcu,
+    },
+};
+use core::{marker::PhantomData, ptr, ptr::NonNull};
+
+/// How often a VMA is looked up before it is given up as unproved.
+const ATTEMPTS: u32 = 4;
+
+/// The VMAs of an address space, for as long as an RCU section lasts.
+pub struct LocklessVmas<'rcu> {
+    mm: &'rcu MmWithUser,
+    rcu: &'rcu rcu::Guard,
+}
+
+/// A range of the maple tree, and what could be proved of the VMA in it.
+pub struct FoundVma<'rcu> {
+    /// First address of the range.
+    pub start: usize,
+    /// First address behind the range.
+    pub end: usize,
+    /// The VMA's fields, or [`None`] where VMAs of the mm were freed during each attempt.
+    pub vma: Option<ProvedVma<'rcu>>,
+}
+
+/// Copies of a VMA's fields that were proved to be of a VMA of the mm.
+pub struct ProvedVma<'rcu> {
+    /// Whether the VMA's own idea of its range is the maple tree's. If not, the VMA was changing.
+    pub range_agrees: bool,
+    /// `vm_flags`.
+    pub flags: vm_flags_t,
+    /// `vm_pgoff`, in pages.
+    pub pgoff: usize,
+    /// `vm_file`, pinned.
+    pub file: VmaFile,
+    /// The name that `prctl(PR_SET_VMA_ANON_NAME)` gave it.
+    pub anon_name: Option<&'rcu CStr>,
+    /// The name of a special mapping.
+    pub special_name: Option<&'static CStr>,
+}
+
+/// The file that a VMA maps.
+pub enum VmaFile {
+    /// It maps none.
+    None,
+    /// The one that the caller has pinned already.
+    Known,
+    /// Another one, with a reference to it. To drop it may put off the file's `->release` until the
+    /// current task returns to user space.
+    Pinned(ARef<LocalFile>),
+}
+
+/// The mapping that the architecture shows in every address space, such as `[vsyscall]`.
+///
+/// It stands in no maple tree and never changes.
+pub struct GateVma {
+    /// First address.
+    pub start: usize,
+    /// First address behind.
+    pub end: usize,
+    /// `vm_flags`.
+    pub flags: vm_flags_t,
+    /// Its name.
+    pub name: Option<&'static CStr>,
+}
+
+/// What tells the heap and the stack from other mappings.
+pub struct LabelBounds {
+    start_brk: usize,
+    brk: usize,
+    start_stack: usize,
+}
+
+impl LabelBounds {
+    /// Whether maps calls a mapping without file `[heap]`. As `vma_is_initial_heap()`.
+    pub fn is_heap(&self, start: usize, end: usize) -> bool {
+        start < self.brk && end > self.start_brk
+    }
+
+    /// Whether maps calls a mapping without file `[stack]`. As `vma_is_initial_stack()`.
+    pub fn is_stack(&self, start: usize, end: usize) -> bool {
+        start <= self.start_stack && end >= self.start_stack
+    }
+}
+
+impl<'rcu> LocklessVmas<'rcu> {
+    /// Gives access to the VMAs of `mm` for as long as the RCU section lasts.
+    pub fn new(mm: &'rcu MmWithUser, rcu: &'rcu rcu::Guard) -> Self {
+        Self { mm, rcu }
+    }
+
+    /// Finds the first VMA that ends behind `addr`.
+    ///
+    /// `known` is a file that the caller has pinned: a VMA that maps it needs no pin of its own.
+    ///
+    /// A VMA that is mapped there all the time is found. One that is being mapped, unmapped or
+    /// moved may be missed, or found under either range.
+    pub fn find(&self, addr: usize, known: Option<&LocalFile>) -> Option<FoundVma<'rcu>> {
+        let mut attempt = 1;
+        loop {
+            let freed = self.free_seq().load(Acquire);
+            let (start, end, vma) = self.lookup(addr)?;
+            let copy = vma.copy(known);
+            // Orders the copies before the second load. Pairs with `smp_wmb()` in
+            // `mm_maps_free_begin()`.
+            smp_mb(Read);
+            let proved = self.free_seq().load(Relaxed) == freed;
+            if proved || attempt == ATTEMPTS {
+                return Some(FoundVma {
+                    start,
+                    end,
+                    // SAFETY: The counter has not moved since before the lookup from the root.
+                    vma: proved.then(|| unsafe { copy.into_proved(start, end) }),
+                });
+            }
+            attempt += 1;
+        }
+    }
+
+    fn free_seq(&self) -> &Atomic<usize> {
+        // SAFETY: The field is valid for as long as the mm is borrowed. C code writes it by
+        // `smp_store_release()`.
+        unsafe { Atomic::from_ptr(&raw mut (*self.mm.as_raw()).__bindgen_anon_1.maps_free_seq) }
+    }
+
+    /// Looks up the first entry of the maple tree that ends behind `addr`, from the root.
+    fn lookup(&self, addr: usize) -> Option<(usize, usize, UnlockedVma<'rcu>)> {
+        let mut mas = bindings::ma_state {
+            // SAFETY: The mm is borrowed, so its field may be pointed to.
+            tree: unsafe { &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt },
+            index: addr,
+            last: addr,
+            node: ptr::null_mut(),
+            status: bindings::maple_status_ma_start,
+            min: 0,
+            max: usize::MAX,
+            alloc: ptr::null_mut(),
+            mas_flags: 0,
+            store_type: bindings::store_type_wr_invalid,
+            ..Default::default()
+        };
+        // SAFETY: The tree is in RCU mode, because `mm_users` is not zero and so `exit_mmap()` has
+        // not run, and `self.rcu` shows that the RCU read lock is held.
+        let entry = unsafe { bindings::mas_find(&mut mas, usize::MAX) };
+        let ptr = NonNull::new(entry.cast::<bindings::vm_area_struct>())?;
+        // The store that moves a boundary is not atomic: go on even if it shows a range that ends
+        // before it begins.
+        let end = mas.last.saturating_add(1).max(addr.saturating_add(1));
+        let start = mas.index.min(end - 1);
+        // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU section.
+        let vma = UnlockedVma {
+            ptr,
+            _rcu: PhantomData,
+        };
+        let _ = self.rcu;
+        Some((start, end, vma))
+    }
+}
+
+impl MmWithUser {
+    /// Returns what tells the heap and the stack from other mappings, at this moment.
+    pub fn label_bounds(&self) -> LabelBounds {
+        let mm = self.as_raw();
+        // SAFETY: The fields are valid as `self` is a reference. They may change at any time:
+        // volatile, to load each once, as `READ_ONCE()`.
+        unsafe {
+            LabelBounds {
+                start_brk: (&raw const (*mm).__bindgen_anon_1.start_brk).read_volatile(),
+                brk: (&raw const (*mm).__bindgen_anon_1.brk).read_volatile(),
+                start_stack: (&raw const (*mm).__bindgen_anon_1.start_stack).read_volatile(),
+            }
+        }
+    }
+
+    /// Returns the gate VMA of the address space, if the architecture has one for it.
+    pub fn gate_vma(&self) -> Option<GateVma> {
+        // SAFETY: The pointer is valid as `self` is a reference.
+        let vma = NonNull::new(unsafe { bindings::get_gate_vma(self.as_raw()) })?.as_ptr();
+        // SAFETY: Gate VMAs are statics that are set up at boot and do not change. Their `->name()`
+        // returns a string constant and looks at nothing else.
+        unsafe {
+            let range = (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            let name = (*vma)
+                .vm_ops
+                .as_ref()
+                .and_then(|ops| ops.name)
+                .map_or(ptr::null(), |name| name(vma));
+            Some(GateVma {
+                start: range.vm_start,
+                end: range.vm_end,
+                flags: (*vma).__bindgen_anon_2.vm_flags,
+                name: (!name.is_null()).then(|| CStr::from_char_ptr(name)),
+            })
+        }
+    }
+}
+
+impl super::Mm {
+    /// Returns a number that no other address space has had since boot. The first call gives it.
+    pub fn maps_id(&self) -> u64 {
+        static LAST: Atomic<i64> = Atomic::new(0);
+
+        // SAFETY: The field, an `atomic64_t`, is valid as `self` is a reference. C code sets it
+        // before the mm is shared, and not again.
+        let id = unsafe {
+            Atomic::<i64>::from_ptr(
+                (&raw mut (*self.as_raw()).__bindgen_anon_1.maps_id).cast::<i64>(),
+            )
+        };
+        let seen = id.load(Relaxed);
+        if seen != 0 {
+            return seen as u64;
+        }
+        let new = LAST.fetch_add(1, Relaxed) + 1;
+        match id.cmpxchg(0, new, Relaxed) {
+            Ok(_) => new as u64,
+            Err(others) => others as u64,
+        }
+    }
+
+    /// Returns the count of changes of the address space: odd while its `mmap_lock` is held for
+    /// write.
+    ///
+    /// What is loaded later is at least as new as the count. To bound what was loaded earlier, call
+    /// `smp_mb(Read)` first.
+    pub fn maps_change_seq(&self) -> u64 {
+        // SAFETY: The field is valid as `self` is a reference. C code writes it by `WRITE_ONCE()`.
+        let seq = unsafe {
+            Atomic::<u64>::from_ptr(&raw mut (*self.as_raw()).__bindgen_anon_1.maps_change_seq)
+        };
+        seq.load(Acquire)
+    }
+}
+
+/// A VMA that the maple tree had in it during the RCU section `'rcu`.
+///
+/// # Invariants
+///
+/// `ptr` points to memory that stays a `vm_area_struct` of its slab cache for `'rcu`. Whose VMA it
+/// is, and whether it is one at all, may change at any time.
+struct UnlockedVma<'rcu> {
+    ptr: NonNull<bindings::vm_area_struct>,
+    _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+/// Copies of a VMA's fields, of which nobody knows yet whether they are its own.
+struct UnprovedVma<'rcu> {
+    vm_start: usize,
+    vm_end: usize,
+    flags: vm_flags_t,
+    pgoff: usize,
+    file: VmaFile,
+    vm_ops: *const bindings::vm_operations_struct,
+    private_data: *const c_void,
+    anon_name: *const bindings::anon_vma_name,
+    _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+impl<'rcu> UnlockedVma<'rcu> {
+    fn copy(&self, known: Option<&LocalFile>) -> UnprovedVma<'rcu> {
+        let vma = self.ptr.as_ptr();
+        // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
+        // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
+        // Whatever value is read is valid for its type, as all are integers or raw pointers.
+        unsafe {
+            let range = &raw const (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            UnprovedVma {
+                vm_start: (&raw const (*range).vm_start).read_volatile(),
+                vm_end: (&raw const (*range).vm_end).read_volatile(),
+                flags: (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
+                pgoff: (&raw const (*vma).vm_pgoff).read_volatile(),
+                file: self.pin_file(known),
+                vm_ops: (&raw const (*vma).vm_ops).read_volatile(),
+                private_data: (&raw const (*vma).vm_private_data).read_volatile(),
+                anon_name: self.anon_name(),
+                _rcu: PhantomData,
+            }
+        }
+    }
+
+    /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be.
+    fn pin_file(&self, known: Option<&LocalFile>) -> VmaFile {
+        // SAFETY: By the type invariants the field may be pointed to.
+        let field = unsafe { &raw mut (*self.ptr.as_ptr()).vm_file };
+        // SAFETY: As above. Volatile: others may be writing it.
+        let file = unsafe { field.read_volatile() };
+        if file.is_null() {
+            return VmaFile::None;
+        }
+        if known.is_some_and(|known| ptr::eq(known.as_ptr(), file)) {
+            // The caller's reference keeps the memory from being another file.
+            return VmaFile::Known;
+        }
+        // SAFETY: `struct file` is `SLAB_TYPESAFE_BY_RCU` as well (overlayfs' `backing_file` too),
+        // and the RCU section began before the pointer was loaded. The function tries once: it
+        // returns null where the file is dead or the pointer has changed.
+        let file = unsafe { bindings::get_file_active(field) };
+        match NonNull::new(file) {
+            // SAFETY: The function made a reference, which the `ARef` takes. A mapped file's
+            // position is of no concern here: nobody uses it through this type.
+            Some(file) => VmaFile::Pinned(unsafe { ARef::from_raw(file.cast()) }),
+            // A dead file is that of a freed VMA: the proof will fail.
+            None => VmaFile::None,
+        }
+    }
+
+    #[cfg(CONFIG_ANON_VMA_NAME)]
+    fn anon_name(&self) -> *const bindings::anon_vma_name {
+        // SAFETY: By the type invariants the field may be loaded. C code publishes a new name by
+        // `smp_store_release()`.
+        let field = unsafe { Atomic::from_ptr(&raw mut (*self.ptr.as_ptr()).anon_name) };
+        field.load(Acquire)
+    }
+
+    #[cfg(not(CONFIG_ANON_VMA_NAME))]
+    fn anon_name(&self) -> *const bindings::anon_vma_name {
+        ptr::null()
+    }
+}
+
+impl<'rcu> UnprovedVma<'rcu> {
+    /// # Safety
+    ///
+    /// The VMA was a VMA of an mm with users, found in its maple tree and not freed, when the last
+    /// field was copied.
+    unsafe fn into_proved(self, start: usize, end: usize) -> ProvedVma<'rcu> {
+        // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set before
+        // the VMA enters the tree. It is static, or lives as long as the mm has users.
+        let special = unsafe {
+            bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
+        };
+        ProvedVma {
+            range_agrees: self.vm_start == start && self.vm_end == end,
+            flags: self.flags,
+            pgoff: self.pgoff,
+            file: self.file,
+            // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names are
+            // freed by `kfree_rcu()` and never change, so that the string is good until the section
+            // ends.
+            anon_name: unsafe { self.anon_name.as_ref() }
+                .map(|name| unsafe { CStr::from_char_ptr(name.name.as_ptr()) }),
+            // SAFETY: Not null, it is a string constant.
+            special_name: (!special.is_null()).then(|| unsafe { CStr::from_char_ptr(special) }),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The tests that need a booted kernel. Prints KTAP.
+//!
+//! `guest-tests [--off] [--filter PART]`: `--off` is for a kernel without maps_lockless.
+
+use anyhow::Result;
+use guest::tests;
+use std::{panic, process::ExitCode};
+
+fn main() -> Result<ExitCode> {
+    let mut args = std::env::args().skip(1);
+    let mut off = false;
+    let mut filter = String::new();
+    while let Some(arg) = args.next() {
+        match &arg[..] {
+            "--off" => off = true,
+            "--filter" => filter = args.next().unwrap_or_default(),
+            _ => anyhow::bail!("usage: guest-tests [--off] [--filter PART]"),
+        }
+    }
+
+    let mut all = if off { tests::off() } else { tests::on() };
+    all.retain(|test| test.name.contains(&filter));
+    println!("KTAP version 1\n1..{}", all.len());
+    let mut failed = false;
+    for (i, test) in all.iter().enumerate() {
+        let number = i + 1;
+        let name = &test.name;
+        match panic::catch_unwind(panic::AssertUnwindSafe(|| (test.run)())) {
+            Ok(Ok(())) => println!("ok {number} {name}"),
+            Ok(Err(error)) => {
+                failed = true;
+                println!("not ok {number} {name}");
+                for line in format!("{error:?}").lines() {
+                    println!("# {line}");
+                }
+            }
+            Err(_) => {
+                failed = true;
+                println!("not ok {number} {name} # panicked");
+            }
+        }
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The VM's first process: mounts file systems, runs one command, tells its exit status, ends.
+//!
+//! The runner leaves the command in `/command`: `raw` or `tty` for the console's mode, then the
+//! arguments, each ended by a NUL byte. The status goes to a virtio port of its own, as
+//! `exit STATUS`: a VM that ends without that line has failed, however it ended.
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{Pid, setsid},
+};
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::{ffi::OsStringExt, process::CommandExt},
+    process::Command,
+};
+
+const MOUNTS: [(&str, &str, &str); 9] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", ""),
+    ("tmpfs", "/tmp", ""),
+    ("tmpfs", "/run", ""),
+    ("tmpfs", "/dev/shm", ""),
+    ("hugetlbfs", "/dev/hugepages", ""),
+    ("debugfs", "/sys/kernel/debug", ""),
+    ("tracefs", "/sys/kernel/tracing", ""),
+];
+
+fn main() {
+    let status = match run() {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("init: {error:#}");
+            125
+        }
+    };
+    if let Err(error) = report(status) {
+        eprintln!("init: cannot report the exit status: {error:#}");
+    }
+    // QEMU runs with -no-reboot.
+    let _ = reboot(RebootMode::RB_AUTOBOOT);
+}
+
+fn run() -> Result<i32> {
+    for (kind, target, data) in MOUNTS {
+        fs::create_dir_all(target).with_context(|| target.to_owned())?;
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), Some(data))
+            .with_context(|| format!("mount {target}"))?;
+    }
+    // Too many for the default limit is what some tests are about.
+    let _ = fs::write("/proc/sys/vm/max_map_count", "1100000");
+    let _ = fs::write("/proc/sys/vm/nr_hugepages", "4");
+
+    let command = fs::read("/command").context("/command")?;
+    let mut words = command
+        .split(|&byte| byte == 0)
+        .map(|word| OsString::from_vec(word.to_vec()));
+    let mode = words.next().unwrap_or_default();
+    let mut args: Vec<OsString> = words.collect();
+    // What follows the last NUL.
+    args.pop();
+    let [program, args @ ..] = &args[..] else {
+        bail!("/command names no program");
+    };
+
+    let console = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/hvc0")
+        .context("/dev/hvc0")?;
+    if mode == "raw" {
+        let mut termios = tcgetattr(&console)?;
+        cfmakeraw(&mut termios);
+        tcsetattr(&console, SetArg::TCSANOW, &termios)?;
+    }
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env("PATH", "/bin:/usr/bin")
+        .env("HOME", "/tmp")
+        .env("TERM", "linux")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(console.try_clone()?)
+        .stdout(console.try_clone()?)
+        .stderr(console.try_clone()?);
+    #[expect(unsafe_code, reason = "pre_exec() has no safe form")]
+    // SAFETY: Between fork and exec only two system calls run.
+    unsafe {
+        command.pre_exec(|| {
+            setsid()?;
+            // The console becomes the controlling terminal, for job control in a shell. It fails
+            // harmlessly where that is not wanted.
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+    let child = command
+        .spawn()
+        .with_context(|| program.to_string_lossy().into_owned())?;
+    let status = reap_until(Pid::from_raw(child.id().try_into()?))?;
+    let _ = tcdrain(&console);
+    Ok(status)
+}
+
+/// Waits for orphans as they come, and for the command. As a shell does, tells death by signal as
+/// 128 and the signal's number.
+fn reap_until(command: Pid) -> Result<i32> {
+    loop {
+        match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, status)) if pid == command => return Ok(status),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
+                return Ok(128 + signal as i32);
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("wait"),
+        }
+    }
+}
+
+fn report(status: i32) -> Result<()> {
+    let path = "/dev/vport0p1";
+    let mut port: File = OpenOptions::new().write(true).open(path).context(path)?;
+    writeln!(port, "exit {status}").context(path)
+}

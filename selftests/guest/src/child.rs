@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A process with mappings of a chosen shape, for as long as a test needs it.
+
+use anyhow::{Context, Result, bail};
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A running target. It is killed when dropped.
+pub struct Target {
+    child: Child,
+    /// What it said after `ready`.
+    pub said: String,
+}
+
+impl Target {
+    /// Starts `/bin/target SHAPE` and waits until its mappings are made.
+    pub fn start(shape: &str) -> Result<Self> {
+        Self::start_program("/bin/target", shape)
+    }
+
+    /// As [`Target::start`], with another build of the program.
+    pub fn start_program(program: impl AsRef<Path>, shape: &str) -> Result<Self> {
+        let mut child = Command::new(program.as_ref())
+            .arg(shape)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| program.as_ref().display().to_string())?;
+        let mut line = String::new();
+        if let Some(stdout) = &mut child.stdout {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        match line.trim_end().strip_prefix("ready") {
+            Some(said) => Ok(Self {
+                child,
+                said: said.trim_start().to_owned(),
+            }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("target {shape} did not get ready: {line:?}")
+            }
+        }
+    }
+
+    /// The process's ID.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has it go on to what its shape does next.
+    pub fn go_on(&mut self) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("the target's stdin")?;
+        stdin.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// Kills it. It stays a zombie until [`Target::reap`].
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub fn reap(&mut self) -> Result<()> {
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

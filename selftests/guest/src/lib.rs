@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the guest's programs share.
+
+pub mod child;
+pub mod raw;
+pub mod shapes;
+pub mod tests;

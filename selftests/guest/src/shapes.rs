@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The shapes of mappings that a target can have.
+
+#![expect(
+    unsafe_code,
+    reason = "mapping memory and what libc alone offers has no safe form"
+)]
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    fcntl::{OFlag, open},
+    libc,
+    mount::{MsFlags, mount},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap, shm_open},
+        stat::Mode,
+    },
+    unistd::ftruncate,
+};
+use std::{
+    ffi::{CStr, OsStr, c_void},
+    fs,
+    io::{Write, stdin, stdout},
+    num::NonZeroUsize,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
+    path::Path,
+    ptr::NonNull,
+    thread,
+    time::Duration,
+};
+
+/// Bytes of a page on every machine that these tests run on.
+pub const PAGE: usize = 4096;
+
+/// The names of files that readers of maps are known to get wrong.
+pub const ODD_NAMES: [(&str, &[u8]); 7] = [
+    ("name-spaces", b"a b c"),
+    ("name-double-spaces", b"a  b   c "),
+    ("name-newline", b"a\nb"),
+    ("name-backslash", b"a\\012b\\"),
+    ("name-not-utf8", b"\xff\xfe-\x80"),
+    ("name-live-deleted", b"live (deleted)"),
+    ("name-like-special", b"[heap]"),
+];
+
+/// Every shape that stays as it is.
+pub const QUIESCENT: [&str; 14] = [
+    "plain",
+    "vmas-10000",
+    "file-vmas-1000",
+    "deleted-file",
+    "memfd",
+    "sysv-shm",
+    "posix-shm",
+    "hugetlb",
+    "anon-name",
+    "anon-shmem-name",
+    "heap",
+    "protections",
+    "overlay-file",
+    "exited-main-thread",
+];
+
+/// Makes the mappings of `shape`, says `ready` and what the test must know, and waits.
+pub fn run(shape: &str) -> Result<()> {
+    let said = make(shape).with_context(|| shape.to_owned())?;
+    println!("ready {said}");
+    stdout().flush()?;
+    match shape {
+        "exec" => {
+            wait()?;
+            bail!(nix::unistd::execv(c"/bin/target", &[c"/bin/target", c"plain"]).unwrap_err());
+        }
+        "churn" => churn(),
+        "exited-main-thread" => {
+            thread::spawn(|| {
+                let _ = wait();
+                // SAFETY: exit_group(2) takes no pointer and does not return.
+                unsafe { libc::_exit(0) }
+            });
+            // SAFETY: exit(2) ends this thread alone. What it has borrowed stays, as its stack is
+            // that of the process.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+            Ok(())
+        }
+        _ => wait(),
+    }
+}
+
+/// Waits for a line, or the end, of standard input.
+fn wait() -> Result<()> {
+    stdin().lines().next().transpose()?;
+    Ok(())
+}
+
+fn make(shape: &str) -> Result<String> {
+    if let Some((_, name)) = ODD_NAMES.iter().find(|(odd, _)| *odd == shape) {
+        let dir = Path::new("/tmp/odd");
+        fs::create_dir_all(dir)?;
+        map_new_file(&dir.join(OsStr::from_bytes(name)), 1)?;
+        return Ok(String::new());
+    }
+    match shape {
+        "plain" | "exec" | "exited-main-thread" => {}
+        "churn" => return Ok(format!("{:x}", arena()? as usize)),
+        "vmas-10000" => alternate(10_000)?,
+        "vmas-60000" => alternate(60_000)?,
+        "file-vmas-1000" => map_new_file(Path::new("/tmp/many"), 1000)?,
+        "deleted-file" => {
+            let path = Path::new("/tmp/deleted-file");
+            map_new_file(path, 1)?;
+            fs::remove_file(path)?;
+        }
+        "memfd" => {
+            let fd = memfd_create(c"a memfd", MFdFlags::empty())?;
+            ftruncate(&fd, PAGE as i64)?;
+            map_file(&fd, 0)?;
+        }
+        "sysv-shm" => sysv_shm()?,
+        "posix-shm" => {
+            let flags = OFlag::O_CREAT | OFlag::O_RDWR;
+            let fd = shm_open(c"/a-posix-shm", flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+            ftruncate(&fd, PAGE as i64)?;
+            map_file(&fd, 0)?;
+        }
+        "hugetlb" => hugetlb()?,
+        "anon-name" => name_memory(anonymous(PAGE, MapFlags::MAP_PRIVATE)?, c"private name")?,
+        "anon-shmem-name" => name_memory(anonymous(PAGE, MapFlags::MAP_SHARED)?, c"shared name")?,
+        // SAFETY: Memory that nobody uses is added to the heap.
+        "heap" => unsafe {
+            libc::sbrk(16 * PAGE as libc::intptr_t);
+        },
+        "protections" => protections()?,
+        "overlay-file" => overlay_file()?,
+        _ => bail!("no such shape"),
+    }
+    Ok(String::new())
+}
+
+fn anonymous(bytes: usize, flags: MapFlags) -> Result<NonNull<c_void>> {
+    let len = NonZeroUsize::new(bytes).context("nothing to map")?;
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: The kernel chooses an address where nothing is.
+    Ok(unsafe { mmap_anonymous(None, len, prot, flags)? })
+}
+
+/// Maps `count` neighbouring pages that cannot be merged.
+fn alternate(count: usize) -> Result<()> {
+    let base = anonymous(count * PAGE, MapFlags::MAP_PRIVATE)?;
+    for page in (0..count).step_by(2) {
+        // SAFETY: The page is of the mapping made above, which nobody else uses.
+        if unsafe { libc::mprotect(base.as_ptr().byte_add(page * PAGE), PAGE, libc::PROT_READ) }
+            != 0
+        {
+            bail!(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Maps `count` pages of a new file, in an order that keeps them from being merged.
+fn map_new_file(path: &Path, count: usize) -> Result<()> {
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR;
+    let fd = open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    ftruncate(&fd, (count * PAGE) as i64)?;
+    for page in 0..count {
+        map_file(&fd, page * PAGE)?;
+    }
+    Ok(())
+}
+
+fn map_file(fd: &impl AsFd, offset: usize) -> Result<()> {
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    // SAFETY: The kernel chooses an address where nothing is.
+    unsafe {
+        let prot = ProtFlags::PROT_READ;
+        mmap(None, len, prot, MapFlags::MAP_SHARED, fd, offset as i64)?;
+    }
+    Ok(())
+}
+
+fn sysv_shm() -> Result<()> {
+    // SAFETY: Neither call takes a pointer that it could misuse.
+    unsafe {
+        let id = libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600);
+        if id < 0 || libc::shmat(id, std::ptr::null(), 0) as isize == -1 {
+            bail!(std::io::Error::last_os_error());
+        }
+        libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+    }
+    Ok(())
+}
+
+fn hugetlb() -> Result<()> {
+    let huge = 2 << 20;
+    anonymous(huge, MapFlags::MAP_PRIVATE | MapFlags::MAP_HUGETLB)?;
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR;
+    let fd = open("/dev/hugepages/file", flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    ftruncate(&fd, huge as i64)?;
+    let len = NonZeroUsize::new(huge).context("a huge page")?;
+    // SAFETY: The kernel chooses an address where nothing is.
+    unsafe {
+        mmap(
+            None,
+            len,
+            ProtFlags::PROT_READ,
+            MapFlags::MAP_SHARED,
+            &fd,
+            0,
+        )?
+    };
+    Ok(())
+}
+
+fn name_memory(memory: NonNull<c_void>, name: &CStr) -> Result<()> {
+    // SAFETY: The range is mapped, and the name ends with NUL.
+    let failed = unsafe {
+        libc::prctl(
+            libc::PR_SET_VMA,
+            libc::PR_SET_VMA_ANON_NAME as libc::c_ulong,
+            memory.as_ptr(),
+            PAGE,
+            name.as_ptr(),
+        )
+    };
+    if failed != 0 {
+        bail!(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Private and shared memory with every combination of permissions.
+fn protections() -> Result<()> {
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    for flags in [MapFlags::MAP_PRIVATE, MapFlags::MAP_SHARED] {
+        for bits in 0..8 {
+            // SAFETY: The kernel chooses an address where nothing is.
+            unsafe { mmap_anonymous(None, len, ProtFlags::from_bits_retain(bits), flags)? };
+        }
+    }
+    Ok(())
+}
+
+fn overlay_file() -> Result<()> {
+    let root = format!("/tmp/overlay-{}", std::process::id());
+    let dir = |name| format!("{root}/{name}");
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir_all(dir(name))?;
+    }
+    fs::write(dir("lower") + "/file", [0; PAGE])?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        dir("lower"),
+        dir("upper"),
+        dir("work")
+    );
+    mount(
+        Some("overlay"),
+        &dir("merged")[..],
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(&options[..]),
+    )?;
+    let fd = open(
+        &(dir("merged") + "/file")[..],
+        OFlag::O_RDONLY,
+        Mode::empty(),
+    )?;
+    map_file(&fd, 0)
+}
+
+/// Pages of the arena that churning maps and unmaps at random.
+pub const ARENA_PAGES: usize = 32_768;
+
+/// Chooses where to churn. A page on either side stays mapped.
+fn arena() -> Result<*mut c_void> {
+    let base = anonymous((ARENA_PAGES + 2) * PAGE, MapFlags::MAP_PRIVATE)?.as_ptr();
+    let inner = base.wrapping_byte_add(PAGE);
+    // SAFETY: The range is of the mapping made above, which nobody else uses.
+    unsafe { munmap(NonNull::new(inner).context("null")?, ARENA_PAGES * PAGE)? };
+    ARENA.store(inner as usize, std::sync::atomic::Ordering::Relaxed);
+    Ok(inner)
+}
+
+static ARENA: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// Maps and unmaps pages of the arena at random, for ever.
+fn churn() -> Result<()> {
+    let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    loop {
+        // xorshift64: any sequence does that is not regular.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let at = arena + (seed as usize % ARENA_PAGES) * PAGE;
+        if seed >> 63 == 0 {
+            let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+            let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+            // SAFETY: The arena is used for nothing but this.
+            unsafe { mmap_anonymous(NonZeroUsize::new(at), len, prot, flags)? };
+        } else {
+            let page = NonNull::new(at as *mut c_void).context("null")?;
+            // SAFETY: As above.
+            unsafe { munmap(page, PAGE)? };
+        }
+        if seed.is_multiple_of(64) {
+            thread::sleep(Duration::from_micros(10));
+        }
+    }
+}

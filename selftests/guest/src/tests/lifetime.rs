@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Processes that exit, call execve, or never had an address space.
+
+use super::Test;
+use crate::{
+    child::Target,
+    raw::{HEADER, Lockless, Owned},
+};
+use anyhow::{Result, ensure};
+use maps_lockless::{Completeness, Process, Source, read_from, wire::*};
+use std::{fs, thread, time::Duration};
+
+const MIN: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        Test::new(
+            "lifetime: a kernel thread has no address space",
+            kernel_thread,
+        ),
+        Test::new("lifetime: a zombie has no address space", zombie),
+        Test::new("lifetime: exit in the middle of a listing", exit_meanwhile),
+        Test::new(
+            "lifetime: execve in the middle of a listing",
+            exec_meanwhile,
+        ),
+        Test::new("lifetime: a reader that dies in the middle", reader_dies),
+        Test::new("lifetime: processes that come and go", come_and_go),
+    ]
+}
+
+fn is_final(owned: &Owned, reason: u32) -> Result<()> {
+    let header = owned.header()?;
+    ensure!(header.end_reason == reason, "{header:?}");
+    ensure!(header.flags == MAPS_LOCKLESS_BATCH_FINAL && header.count == 0);
+    Ok(())
+}
+
+fn no_address_space(pid: u32) -> Result<()> {
+    let mut file = Lockless::open(pid)?;
+    is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_NO_MM)?;
+    ensure!(file.read(MIN)?.is_none());
+    let listing = read_from(Process::new(pid), Source::Lockless)?;
+    ensure!(listing.completeness == Completeness::NoAddressSpace);
+    ensure!(listing.mappings.is_empty());
+    Ok(())
+}
+
+fn kernel_thread() -> Result<()> {
+    // kthreadd
+    no_address_space(2)
+}
+
+fn zombie() -> Result<()> {
+    let mut target = Target::start("plain")?;
+    target.kill()?;
+    let stat = format!("/proc/{}/stat", target.pid());
+    while !fs::read_to_string(&stat)?.contains(") Z ") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    no_address_space(target.pid())
+}
+
+fn exit_meanwhile() -> Result<()> {
+    let mut target = Target::start("vmas-10000")?;
+    let mut file = Lockless::open(target.pid())?;
+    let first = file.batch(MIN)?.header()?;
+    ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL && first.flags == 0);
+    target.kill()?;
+    target.reap()?;
+
+    let poll = file.batch(HEADER)?;
+    is_final(&poll, MAPS_LOCKLESS_END_GONE)?;
+    ensure!(file.position()? == first.next, "the poll moved");
+    let last = file.batch(MIN)?;
+    is_final(&last, MAPS_LOCKLESS_END_GONE)?;
+    ensure!(last.header()?.mm_id == first.mm_id);
+    ensure!(file.read(MIN)?.is_none());
+    Ok(())
+}
+
+fn exec_meanwhile() -> Result<()> {
+    let mut target = Target::start("exec")?;
+    let mut file = Lockless::open(target.pid())?;
+    let first = file.batch(HEADER + 200)?.header()?;
+    ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL);
+    target.go_on()?;
+    // The new program is there when its name on the command line is.
+    let cmdline = format!("/proc/{}/cmdline", target.pid());
+    while !fs::read(&cmdline)?.ends_with(b"\0plain\0") {
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_GONE)?;
+    let mut new = Lockless::open(target.pid())?;
+    ensure!(new.batch(MIN)?.header()?.mm_id != first.mm_id);
+    Ok(())
+}
+
+fn reader_dies() -> Result<()> {
+    let target = Target::start("vmas-60000")?;
+    for delay in (0..20).map(Duration::from_millis) {
+        let mut reader = std::process::Command::new("/bin/cat")
+            .arg(format!("/proc/{}/maps_lockless", target.pid()))
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
+        thread::sleep(delay);
+        reader.kill()?;
+        reader.wait()?;
+    }
+    let (mappings, _) = Lockless::open(target.pid())?.rest(MIN)?;
+    ensure!(mappings.len() >= 60_000);
+    Ok(())
+}
+
+/// Whatever the moment, each listing of each process ends in a way that says what happened.
+fn come_and_go() -> Result<()> {
+    let mut ends = [0; 3];
+    for round in 0..60 {
+        let mut target = Target::start("plain")?;
+        let pid = target.pid();
+        let reader = thread::spawn(move || {
+            let mut ends = [0; 3];
+            loop {
+                match read_from(Process::new(pid), Source::Lockless) {
+                    Ok(listing) => match listing.completeness {
+                        Completeness::Complete => ends[0] += 1,
+                        Completeness::Gone => ends[1] += 1,
+                        Completeness::NoAddressSpace => ends[2] += 1,
+                        other => anyhow::bail!("{other:?}"),
+                    },
+                    Err(error) if error.is_not_found() || error.is_exited() => return Ok(ends),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        });
+        thread::sleep(Duration::from_millis(round % 7));
+        target.kill()?;
+        thread::sleep(Duration::from_millis(round % 3));
+        target.reap()?;
+        let seen = reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        for (sum, seen) in ends.iter_mut().zip(seen) {
+            *sum += seen;
+        }
+    }
+    println!("# complete, gone, no address space: {ends:?}");
+    ensure!(ends[0] > 0 && ends[2] > 0, "{ends:?}");
+    Ok(())
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! While others hold the target's locks for write, maps waits and maps_lockless answers.
+
+use super::Test;
+use crate::{
+    child::Target,
+    raw::{HEADER, Lockless},
+};
+use anyhow::{Context, Result, ensure};
+use maps_lockless::{Completeness, Process, Source, read_from, wire::*};
+use std::{
+    fs,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// What the test hook, lib/test_mmap_lock_hold.c, is driven by.
+const HOOK: &str = "/sys/kernel/debug/mmap_lock_hold";
+/// Milliseconds that it holds the locks for.
+const HOLD: u32 = 4000;
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("locks: mmap_lock held for write", || {
+            answers_while_held(false)
+        }),
+        Test::new("locks: a VMA write-locked", || answers_while_held(true)),
+    ]
+}
+
+/// Holds the target's mmap_lock, and the lock of its VMA at `address`, for write.
+fn hold(pid: u32, address: u64) -> Result<JoinHandle<std::io::Result<()>>> {
+    let holder = thread::spawn(move || fs::write(HOOK, format!("{pid} {address:x} {HOLD}")));
+    // The count is odd as soon as the lock is held.
+    let mut file = Lockless::open(pid)?;
+    for _ in 0..500 {
+        if file.batch(HEADER)?.header()?.seq_begin % 2 == 1 {
+            return Ok(holder);
+        }
+        ensure!(!holder.is_finished(), "{HOOK}: {:?}", holder.join());
+        thread::sleep(Duration::from_millis(2));
+    }
+    anyhow::bail!("the lock was never held")
+}
+
+fn answers_while_held(vma: bool) -> Result<()> {
+    let target = Target::start("vmas-10000")?;
+    let pid = target.pid();
+    let quiet = read_from(Process::new(pid), Source::Lockless)?;
+    let middle = quiet.mappings[quiet.mappings.len() / 2].start;
+    let holder = hold(pid, if vma { middle } else { 0 })?;
+
+    let (send, maps) = mpsc::channel();
+    thread::spawn(move || send.send(fs::read(format!("/proc/{pid}/maps"))));
+
+    let mut file = Lockless::open(pid)?;
+    let poll = file.batch(HEADER)?.header()?;
+    ensure!(poll.seq_begin % 2 == 1 && poll.seq_end == poll.seq_begin);
+    let lookup = file.batch_at(MAPS_LOCKLESS_MIN_BUFFER as usize, middle)?;
+    ensure!(lookup.vmas()?[0].fields.start == middle);
+    let held = read_from(Process::new(pid), Source::Lockless)?;
+    ensure!(
+        !holder.is_finished(),
+        "the lock was released too early to show anything"
+    );
+    ensure!(held.completeness == Completeness::Complete);
+    ensure!(
+        held.mappings == quiet.mappings,
+        "holding a lock changes no mapping"
+    );
+    ensure!(
+        held.consistent == Some(false),
+        "the lock was held all the time"
+    );
+
+    ensure!(
+        maps.recv_timeout(Duration::from_millis(500)).is_err(),
+        "maps did not wait"
+    );
+    ensure!(
+        !holder.is_finished(),
+        "the lock was released too early to show anything"
+    );
+    holder
+        .join()
+        .map_err(|_| anyhow::anyhow!("the holder panicked"))?
+        .context(HOOK)?;
+    let text = maps.recv_timeout(Duration::from_secs(20))??;
+    ensure!(!text.is_empty(), "maps after the release");
+    Ok(())
+}

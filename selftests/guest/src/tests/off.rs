@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A kernel without maps_lockless.
+
+use super::{Test, cli::lsmaps};
+use crate::child::Target;
+use anyhow::{Result, ensure};
+use maps_lockless::{Process, Source, read, read_from};
+use std::fs;
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("off: there is no such file", no_file),
+        Test::new("off: the library falls back to maps", falls_back),
+        Test::new("off: lsmaps falls back to maps and says so", says_so),
+        Test::new("off: a name can still be given and taken", names),
+    ]
+}
+
+fn no_file() -> Result<()> {
+    let pid = std::process::id();
+    for dir in [format!("/proc/{pid}"), format!("/proc/{pid}/task/{pid}")] {
+        for entry in fs::read_dir(&dir)? {
+            let name = entry?.file_name();
+            ensure!(name != "maps_lockless", "{dir}");
+        }
+        ensure!(fs::exists(format!("{dir}/maps"))?);
+    }
+    let error = read_from(Process::new(pid), Source::Lockless).err();
+    ensure!(error.is_some_and(|error| error.is_not_found()));
+    Ok(())
+}
+
+fn falls_back() -> Result<()> {
+    let target = Target::start("vmas-10000")?;
+    let listing = read(Process::new(target.pid()))?;
+    ensure!(listing.source == Source::Maps && listing.consistent.is_none());
+    ensure!(listing.mappings.len() >= 10_000);
+    Ok(())
+}
+
+fn says_so() -> Result<()> {
+    let target = Target::start("plain")?;
+    let pid = target.pid().to_string();
+    let (output, stderr) = lsmaps(&["--raw", &pid])?;
+    ensure!(output.stdout == fs::read(format!("/proc/{pid}/maps"))?);
+    ensure!(
+        stderr.contains("this kernel has no maps_lockless"),
+        "{stderr}"
+    );
+    Ok(())
+}
+
+fn names() -> Result<()> {
+    for (shape, name) in [
+        ("anon-name", "[anon:private name]"),
+        ("anon-shmem-name", "[anon_shmem:shared name]"),
+    ] {
+        let target = Target::start(shape)?;
+        let maps = fs::read_to_string(format!("/proc/{}/maps", target.pid()))?;
+        ensure!(maps.contains(name), "{maps}");
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Builds kernels.
+
+use crate::{
+    exec,
+    host::{self, LLVM, RustTools},
+    paths,
+    progress::Progress,
+    series, source,
+};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+/// A kernel's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Flavour {
+    /// With maps_lockless.
+    Plain,
+    /// With KASAN, lockdep and Rust's debug assertions besides.
+    Debug,
+    /// With the option off.
+    Off,
+}
+
+impl Flavour {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Debug => "debug",
+            Self::Off => "off",
+        }
+    }
+
+    /// The files in kernel/configs that it is made of. A later one wins.
+    fn fragments(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["base"],
+            Self::Debug => &["base", "debug"],
+            Self::Off => &["base", "off"],
+        }
+    }
+}
+
+/// A tree that holds the series, and what it is built with.
+struct Builder {
+    tree: PathBuf,
+    tools: RustTools,
+}
+
+/// Builds a kernel with the whole series. Returns its image.
+pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
+    let builder = Builder::new(linux)?;
+    series::install(&builder.tree, usize::MAX)?;
+    builder.build(flavour, false)
+}
+
+/// Builds a kernel after each commit of the series.
+pub fn each_commit(linux: Option<&Path>, flavour: Flavour) -> Result<()> {
+    let builder = Builder::new(linux)?;
+    for (i, commit) in series::read()?.iter().enumerate() {
+        eprintln!("commit {}: {}", i + 1, commit.subject()?);
+        series::install(&builder.tree, i + 1)?;
+        builder.build(flavour, true)?;
+    }
+    Ok(())
+}
+
+impl Builder {
+    fn new(linux: Option<&Path>) -> Result<Self> {
+        host::prepare()?;
+        let tools = host::rust_tools()?;
+        let tree = source::unpacked(linux)?;
+        Ok(Self { tree, tools })
+    }
+
+    /// The build's folder is within the tree, so that file names in it are relative, and ccache
+    /// finds what another checkout has compiled.
+    fn folder(&self, flavour: Flavour) -> PathBuf {
+        self.tree.join(format!("build-{}", flavour.name()))
+    }
+
+    fn make(&self, flavour: Flavour) -> Result<Command> {
+        let mut make = Command::new("make");
+        make.arg("-C")
+            .arg(&self.tree)
+            .arg(format!("O={}", self.folder(flavour).display()))
+            .arg(format!("LLVM={LLVM}"))
+            .arg(format!("CC=ccache clang{LLVM}"))
+            .arg(format!("RUSTC={}", self.tools.rustc.display()))
+            .arg(format!("BINDGEN={}", self.tools.bindgen.display()))
+            .env("CCACHE_DIR", paths::cache("ccache")?)
+            .env("LIBCLANG_PATH", format!("/usr/lib/llvm{LLVM}/lib"))
+            // The same bytes from the same source.
+            .env("KBUILD_BUILD_TIMESTAMP", "2026-01-01")
+            .env("KBUILD_BUILD_USER", "maps_lockless")
+            .env("KBUILD_BUILD_HOST", "localhost")
+            // cargo's own settings are not for the kernel.
+            .env_remove("RUSTFLAGS")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("MAKEFLAGS");
+        if let Some(clippy) = &self.tools.clippy {
+            make.arg("CLIPPY=1")
+                .arg(format!("CLIPPY_DRIVER={}", clippy.display()));
+        }
+        Ok(make)
+    }
+
+    fn configure(&self, flavour: Flavour, partial: bool) -> Result<()> {
+        let configs = paths::root().join("kernel/configs");
+        let mut wanted = String::new();
+        for name in flavour.fragments() {
+            let path = configs.join(format!("{name}.config"));
+            wanted += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        }
+        let folder = self.folder(flavour);
+        fs::create_dir_all(&folder)?;
+        let fragment = folder.join("wanted.config");
+        let config = folder.join(".config");
+        if !partial
+            && config.exists()
+            && fs::read_to_string(&fragment).is_ok_and(|last| last == wanted)
+            && newer_than(&config, &self.tree.join("fs/proc/maps_lockless/Kconfig"))
+        {
+            return Ok(());
+        }
+        fs::write(&fragment, &wanted)?;
+        let log = paths::work("logs")?.join(format!("config-{}.log", flavour.name()));
+        exec::run_logged(
+            self.make(flavour)?
+                .arg("allnoconfig")
+                .env("KCONFIG_ALLCONFIG", &fragment),
+            &log,
+        )?;
+        // Kconfig drops what it does not know or cannot have without a word.
+        let got = fs::read_to_string(&config)?;
+        let lost: Vec<&str> = effective(&wanted)
+            .into_iter()
+            .filter(|line| !line.ends_with("=n") && !got.lines().any(|got| got == *line))
+            .collect();
+        if !lost.is_empty() && !partial {
+            bail!("this kernel cannot have {}", lost.join(" "));
+        }
+        Ok(())
+    }
+
+    fn build(&self, flavour: Flavour, partial: bool) -> Result<PathBuf> {
+        self.configure(flavour, partial)?;
+        let folder = self.folder(flavour);
+        let image = folder.join("arch/x86/boot/bzImage");
+        let log_path = paths::work("logs")?.join(format!("build-{}.log", flavour.name()));
+        let steps = folder.join("steps");
+        let expected = fs::read_to_string(&steps)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let jobs = thread::available_parallelism().map_or(2, usize::from);
+
+        let mut child = self
+            .make(flavour)?
+            .arg(format!("-j{jobs}"))
+            .arg("bzImage")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("make")?;
+        let mut log = File::create(&log_path)?;
+        // What the compilers say, to be shown if it matters.
+        let stderr = child.stderr.take().context("make's stderr")?;
+        let complaints = thread::spawn(move || {
+            BufReader::new(stderr)
+                .lines()
+                .map_while(Result::ok)
+                .collect::<Vec<_>>()
+        });
+        let mut progress = Progress::new(format!("building kernel ({})", flavour.name()), expected);
+        for line in BufReader::new(child.stdout.take().context("make's stdout")?).lines() {
+            let line = line?;
+            writeln!(log, "{line}")?;
+            if line.starts_with("  ") {
+                progress.step();
+            }
+        }
+        let status = child.wait()?;
+        let complaints = complaints.join().unwrap_or_default();
+        writeln!(log, "{}", complaints.join("\n"))?;
+        let count = progress.end();
+        if !status.success() {
+            bail!(
+                "building the kernel failed, see {}:\n{}",
+                log_path.display(),
+                complaints.join("\n")
+            );
+        }
+        if expected.is_none_or(|expected| count > expected) {
+            fs::write(&steps, count.to_string())?;
+        }
+        self.fail_on_warnings(&complaints)?;
+        Ok(image)
+    }
+
+    /// A warning in what the series brings or changes is an error.
+    fn fail_on_warnings(&self, complaints: &[String]) -> Result<()> {
+        let ours: Vec<String> = series::new_files()?
+            .iter()
+            .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
+            .filter(|name| name.ends_with(".rs") || name.ends_with(".c") || name.ends_with(".h"))
+            .collect();
+        let mut lines = complaints.iter();
+        while let Some(line) = lines.next() {
+            if !line.contains("warning: ") {
+                continue;
+            }
+            // rustc tells the place in the next line, clang in the same.
+            let place = lines.as_slice().first().map_or("", String::as_str);
+            if ours
+                .iter()
+                .any(|name| line.contains(name) || place.contains(name))
+            {
+                // So that the next build says it again.
+                for file in series::new_files()? {
+                    let name = file.strip_prefix(paths::root().join("kernel/tree"))?;
+                    let _ = fs::remove_file(self.tree.join(name));
+                }
+                bail!("a warning of the compiler:\n{}", complaints.join("\n"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a configuration that no later line overrules.
+fn effective(config: &str) -> Vec<&str> {
+    let lines: Vec<&str> = config
+        .lines()
+        .filter(|line| line.starts_with("CONFIG_"))
+        .collect();
+    let option = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    lines
+        .iter()
+        .enumerate()
+        .filter(|(i, line)| {
+            !lines[i + 1..]
+                .iter()
+                .any(|later| option(later) == option(line))
+        })
+        .map(|(_, line)| *line)
+        .collect()
+}
+
+fn newer_than(path: &Path, other: &Path) -> bool {
+    let time = |path: &Path| {
+        path.metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    time(path) >= time(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::effective;
+
+    #[test]
+    fn a_later_line_overrules() {
+        let config = "# CONFIG_C=y\nCONFIG_A=y\nCONFIG_B=y\nCONFIG_A=n\n";
+        assert_eq!(effective(config), ["CONFIG_B=y", "CONFIG_A=n"]);
+    }
+}

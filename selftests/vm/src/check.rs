@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is checked on this machine, without a VM.
+
+use crate::{exec, header, host, ktap::Count, paths, series, source};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// A check: its name, and what does it.
+type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
+
+const CHECKS: [Check; 6] = [
+    ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
+    ("cargo clippy", |_| {
+        cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ])
+    }),
+    ("rustfmt on the kernel's files", rustfmt_kernel),
+    ("the uapi header is the one that wire.rs makes", |_| {
+        header::check()
+    }),
+    ("docs/abi.md describes wire.rs", |_| abi_document()),
+    ("checkpatch.pl on the exported series", checkpatch),
+];
+
+/// Runs all checks and the tests of the workspace.
+pub fn all(linux: Option<&Path>) -> Result<Count> {
+    host::prepare()?;
+    let mut count = Count::default();
+    for (name, check) in CHECKS {
+        let result = check(linux);
+        println!("{} {name}", if result.is_ok() { "ok" } else { "not ok" });
+        if let Err(error) = &result {
+            println!("{error:#}");
+        }
+        count.add(Count::one(result.is_ok()));
+    }
+    count.add(cargo_test()?);
+    Ok(count)
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    exec::run(Command::new("cargo").args(args).current_dir(paths::root()))
+}
+
+/// Runs the workspace's tests. A binary that does not even build counts as one failure.
+fn cargo_test() -> Result<Count> {
+    let output = Command::new("cargo")
+        .args(["test", "--quiet", "--workspace", "--no-fail-fast"])
+        .current_dir(paths::root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo test")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    let mut count = Count::default();
+    for line in text
+        .lines()
+        .filter(|line| line.starts_with("test result: "))
+    {
+        let number = |what: &str| {
+            let (before, _) = line.split_once(what)?;
+            before.split_whitespace().last()?.parse().ok()
+        };
+        count.add(Count {
+            passed: number(" passed").unwrap_or(0),
+            failed: number(" failed").unwrap_or(1),
+            skipped: number(" ignored").unwrap_or(0),
+        });
+    }
+    if !output.status.success() && count.failed == 0 {
+        count.failed = 1;
+    }
+    Ok(count)
+}
+
+fn rustfmt_kernel(linux: Option<&Path>) -> Result<()> {
+    let style = source::unpacked(linux)?.join(".rustfmt.toml");
+    let files = series::new_files()?;
+    exec::run(
+        Command::new("rustfmt")
+            .args(["--check", "--edition", "2021", "--config-path"])
+            .arg(style)
+            .args(
+                files
+                    .iter()
+                    .filter(|file| file.extension().is_some_and(|e| e == "rs")),
+            ),
+    )
+}
+
+fn checkpatch(linux: Option<&Path>) -> Result<()> {
+    let tree = source::unpacked(linux)?;
+    let mails = series::export(&tree, &paths::work("series")?)?;
+    let output = Command::new("perl")
+        .arg(tree.join("scripts/checkpatch.pl"))
+        // New files are listed in MAINTAINERS once, by the mail that asks for it.
+        .args([
+            "--no-tree",
+            "--no-summary",
+            "--terse",
+            "--ignore",
+            "FILE_PATH_CHANGES",
+        ])
+        .arg("--root")
+        .arg(&tree)
+        .args(&mails)
+        .stdin(Stdio::null())
+        .output()
+        .context("checkpatch.pl")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || text.contains("WARNING:") || text.contains("ERROR:") {
+        bail!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// The format's names, offsets and values, as wire.rs has them, must all stand in docs/abi.md, in
+/// tables. A change of one without the other fails.
+fn abi_document() -> Result<()> {
+    let wire = paths::root().join("kernel/tree/fs/proc/maps_lockless/wire.rs");
+    let document = paths::root().join("docs/abi.md");
+    let source = fs::read_to_string(&wire).with_context(|| wire.display().to_string())?;
+    let text = fs::read_to_string(&document).with_context(|| document.display().to_string())?;
+    let missing: Vec<String> = rows(&source)
+        .into_iter()
+        .filter(|row| !text.lines().any(|line| line.starts_with(row.as_str())))
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "{} lacks these rows, or has others in their place:\n{}",
+            document.display(),
+            missing.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// The beginnings of the tables' rows that describe the format's source.
+fn rows(source: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut offset = None;
+    for line in source.lines() {
+        if let Some(constant) = line.strip_prefix("pub const ") {
+            let parts = constant
+                .split_once(": ")
+                .and_then(|(name, rest)| Some((name, rest.split_once(" = ")?.1)));
+            if let Some((name, value)) = parts {
+                let value = value.trim_end_matches(';').replace('_', "");
+                rows.push(format!("| `{name}` | {value} |"));
+            }
+        } else if line.starts_with("pub struct ") {
+            offset = Some(0);
+        } else if line == "}" {
+            offset = None;
+        } else if let (Some(at), Some(field)) = (&mut offset, line.strip_prefix("    pub "))
+            && let Some((name, kind)) = field.trim_end_matches(',').split_once(": ")
+        {
+            let name = name.trim_start_matches("r#");
+            let size: usize = kind.trim_start_matches('u').parse().unwrap_or(0) / 8;
+            rows.push(format!("| {at} | {kind} | `{name}` |"));
+            *at += size;
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn constants_and_fields_become_rows() {
+        let source = "pub const A: u64 = 0x1_0000;\n\
+                      pub struct s {\n    pub r#type: u16,\n    pub b: u32,\n}\n";
+        assert_eq!(
+            rows(source),
+            [
+                "| `A` | 0x10000 |",
+                "| 0 | u16 | `type` |",
+                "| 2 | u32 | `b` |"
+            ]
+        );
+    }
+}

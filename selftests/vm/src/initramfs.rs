@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Makes the initramfs: our programs, busybox, and what a dynamic program needs.
+
+use crate::{build::Flavour, exec, paths};
+use anyhow::{Context, Result, bail};
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// The busybox commands that tests, the demo and a shell want.
+const APPLETS: [&str; 24] = [
+    "cat", "cp", "cut", "dmesg", "echo", "env", "false", "grep", "head", "kill", "ls", "mkdir",
+    "more", "mount", "ps", "rm", "sh", "sleep", "tail", "true", "uname", "vi", "wc", "which",
+];
+
+/// Makes an initramfs that runs `command`. `mode` is the console's, for init.
+pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Result<PathBuf> {
+    let programs = guest_programs(true)?;
+    let dynamic = guest_programs(false)?.join("target");
+    let dir = paths::work(&format!("initramfs-{}", flavour.name()))?;
+
+    let mut words = mode.as_bytes().to_vec();
+    words.push(0);
+    for word in command {
+        words.extend(word.as_bytes());
+        words.push(0);
+    }
+    let command_file = dir.join("command");
+    fs::write(&command_file, words)?;
+    let demo = paths::root().join("selftests/guest/demo.sh");
+
+    // See gen_init_cpio.c in Linux for the format.
+    let mut list = String::new();
+    for name in ["/bin", "/dev", "/lib", "/lib64", "/proc", "/run", "/sys"] {
+        writeln!(list, "dir {name} 755 0 0")?;
+    }
+    writeln!(list, "dir /tmp 1777 0 0")?;
+    writeln!(list, "nod /dev/console 600 0 0 c 5 1")?;
+    let mut file = |name: &str, from: &Path| {
+        let mode = if name == "/command" { 644 } else { 755 };
+        writeln!(list, "file {name} {} {mode} 0 0", from.display())
+    };
+    file("/command", &command_file)?;
+    file("/init", &programs.join("init"))?;
+    file("/bin/busybox", Path::new("/bin/busybox"))?;
+    file("/bin/demo", &demo)?;
+    for name in ["lsmaps", "target", "guest-tests"] {
+        file(&format!("/bin/{name}"), &programs.join(name))?;
+    }
+    file("/bin/target-dynamic", &dynamic)?;
+    for library in libraries(&dynamic)? {
+        let name = library
+            .file_name()
+            .and_then(OsStr::to_str)
+            .context("name")?;
+        let to = if name.starts_with("ld-") {
+            "lib64"
+        } else {
+            "lib"
+        };
+        file(&format!("/{to}/{name}"), &library)?;
+    }
+    for applet in APPLETS {
+        writeln!(list, "slink /bin/{applet} busybox 777 0 0")?;
+    }
+    let list_file = dir.join("list");
+    fs::write(&list_file, list)?;
+
+    // The kernel's build has made this tool for its own initramfs.
+    let tool = kernel
+        .ancestors()
+        .map(|dir| dir.join("usr/gen_init_cpio"))
+        .find(|tool| tool.exists())
+        .context("the kernel's build made no usr/gen_init_cpio")?;
+    let archive = dir.join("initramfs.cpio");
+    let status = Command::new(&tool)
+        .arg(&list_file)
+        .stdin(Stdio::null())
+        .stdout(File::create(&archive)?)
+        .status()?;
+    if !status.success() {
+        bail!("{}: {status}", tool.display());
+    }
+    Ok(archive)
+}
+
+/// Builds the guest's programs, either linked with their library or not. Returns where they are.
+fn guest_programs(linked: bool) -> Result<PathBuf> {
+    let target = "x86_64-unknown-linux-gnu";
+    let dir = paths::work(if linked {
+        "guest-static"
+    } else {
+        "guest-dynamic"
+    })?;
+    let flag = if linked { '+' } else { '-' };
+    exec::run(
+        Command::new("cargo")
+            .args(["build", "--quiet", "--release", "--target", target])
+            .args(["--package", "guest", "--package", "maps-cli"])
+            .arg("--target-dir")
+            .arg(&dir)
+            .env("RUSTFLAGS", format!("-Ctarget-feature={flag}crt-static"))
+            .current_dir(paths::root()),
+    )?;
+    Ok(dir.join(target).join("release"))
+}
+
+/// The shared libraries that a program is loaded with, its loader included.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let printed = exec::output(Command::new("ldd").arg(program))?;
+    Ok(printed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(|word| PathBuf::from(OsStr::from_bytes(word.as_bytes())))
+        .collect())
+}

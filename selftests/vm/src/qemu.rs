@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Boots a kernel in QEMU.
+//!
+//! The kernel's log goes to a serial port, the command's input and output to a virtio console, its
+//! exit status to a virtio port. QEMU's own exit status says nothing: it is 0 after a panic.
+
+use crate::{build::Flavour, exec, initramfs, paths, splat};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What the command's console is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Bytes go through as they are.
+    Raw,
+    /// A terminal.
+    Terminal,
+}
+
+/// A VM that is ready to boot.
+pub struct Vm {
+    accelerator: Accelerator,
+    flavour: Flavour,
+    image: PathBuf,
+    archive: PathBuf,
+    /// The kernel's log.
+    log: PathBuf,
+    status: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+impl Vm {
+    /// Prepares a VM with `flavour`'s kernel that runs `command` and ends.
+    pub fn new(flavour: Flavour, image: &Path, command: &[&str], console: Console) -> Result<Self> {
+        let accelerator = if kvm_works(flavour, image)? {
+            Accelerator::Kvm
+        } else {
+            Accelerator::Tcg
+        };
+        let mode = match console {
+            Console::Raw => "raw",
+            Console::Terminal => "tty",
+        };
+        Self::with(accelerator, flavour, image, mode, command)
+    }
+
+    fn with(
+        accelerator: Accelerator,
+        flavour: Flavour,
+        image: &Path,
+        mode: &str,
+        command: &[&str],
+    ) -> Result<Self> {
+        let logs = paths::work("logs")?;
+        Ok(Self {
+            accelerator,
+            flavour,
+            image: image.to_owned(),
+            archive: initramfs::make(image, flavour, mode, command)?,
+            log: logs.join(format!("console-{}.log", flavour.name())),
+            status: logs.join(format!("status-{}", flavour.name())),
+        })
+    }
+
+    fn qemu(&self) -> Command {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(match self.accelerator {
+            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        });
+        qemu.args(["-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
+            // KASAN's shadow takes an eighth, and more is held back from reuse.
+            .args([
+                "-m",
+                if self.flavour == Flavour::Debug {
+                    "4096"
+                } else {
+                    "2048"
+                },
+            ])
+            .arg("-kernel")
+            .arg(&self.image)
+            .arg("-initrd")
+            .arg(&self.archive)
+            .args(["-append", "console=ttyS0 panic=-1 rdinit=/init"])
+            .args(["-serial", &format!("file:{}", self.log.display())])
+            .args(["-chardev", "stdio,id=command,signal=off"])
+            .arg("-chardev")
+            .arg(format!("file,id=status,path={}", self.status.display()))
+            .args(["-device", "virtio-serial-pci"])
+            .args(["-device", "virtconsole,chardev=command"])
+            .args(["-device", "virtserialport,chardev=status,name=status"]);
+        qemu
+    }
+
+    /// Boots with this process's own input and output. Returns the command's exit status.
+    pub fn passthrough(&self, seconds: u64) -> Result<ExitCode> {
+        let child = self.spawn(self.qemu().stdin(Stdio::inherit()))?;
+        let status = self.wait(child, seconds)?;
+        Ok(ExitCode::from(u8::try_from(status)?))
+    }
+
+    /// As [`Vm::passthrough`], for as long as the user likes.
+    pub fn interactive(&self) -> Result<ExitCode> {
+        eprintln!(
+            "The VM ends when the shell does. Its kernel's log: {}",
+            self.log.display()
+        );
+        self.passthrough(u64::MAX)
+    }
+
+    /// Boots, hands each line of the command's output to `take`, returns its exit status.
+    pub fn lines(&self, seconds: u64, mut take: impl FnMut(&str)) -> Result<i32> {
+        let mut child = self.spawn(self.qemu().stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let stdout = child.stdout.take().context("QEMU's output")?;
+        let (send, receive) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            let mut lines = BufReader::new(stdout);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                // The receiver outlives this thread but for errors.
+                let _ = send.send(String::from_utf8_lossy(&line).into_owned());
+                line.clear();
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while let Ok(line) =
+            receive.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            take(line.trim_end());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let status = self.wait(child, left.as_secs().max(1));
+        let _ = reader.join();
+        status
+    }
+
+    fn spawn(&self, qemu: &mut Command) -> Result<Child> {
+        for file in [&self.log, &self.status] {
+            let _ = fs::remove_file(file);
+        }
+        qemu.spawn().with_context(|| exec::shown(qemu))
+    }
+
+    /// Waits for the VM's end, and looks whether it was a good one.
+    fn wait(&self, mut child: Child, seconds: u64) -> Result<i32> {
+        let begin = Instant::now();
+        while child.try_wait()?.is_none() {
+            if begin.elapsed().as_secs() >= seconds {
+                child.kill()?;
+                child.wait()?;
+                bail!("the VM hangs, see {}", self.log.display());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        splat::check(&self.log)?;
+        fs::read_to_string(&self.status)
+            .ok()
+            .and_then(|text| text.trim().strip_prefix("exit ")?.parse().ok())
+            .with_context(|| {
+                format!(
+                    "the VM ended without an exit status, see {}",
+                    self.log.display()
+                )
+            })
+    }
+}
+
+/// Whether KVM boots this kernel. That /dev/kvm is there does not say so.
+fn kvm_works(flavour: Flavour, image: &Path) -> Result<bool> {
+    let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    if kvm.is_err() {
+        return Ok(false);
+    }
+    let vm = Vm::with(Accelerator::Kvm, flavour, image, "raw", &["/bin/true"])?;
+    let child = vm.spawn(
+        vm.qemu()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )?;
+    Ok(vm.wait(child, 10).is_ok_and(|status| status == 0))
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Gets the Linux source that the series is for.
+
+use crate::{exec, host, paths, progress::Progress};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The Linux release that the series is for.
+pub const SERIES: &str = "7.3";
+
+/// A Linux tree of this checkout's own, to be built in. The series is not applied yet.
+pub fn unpacked(user: Option<&Path>) -> Result<PathBuf> {
+    if let Some(dir) = user {
+        return copied(dir);
+    }
+    let work = paths::work("source")?;
+    if let Some(tree) = ready_tree(&work)? {
+        return Ok(tree);
+    }
+    let tarball = match debian_tarball() {
+        Ok(tarball) => tarball,
+        Err(debian) => kernel_org_tarball().map_err(|kernel_org| {
+            anyhow::anyhow!(
+                "no source of Linux {SERIES} is to be had.\n\
+                 Debian's linux-source-{SERIES}: {debian:#}\n\
+                 kernel.org: {kernel_org:#}\n\
+                 Name a tree with --linux DIR."
+            )
+        })?,
+    };
+    eprintln!("Linux source: {}", tarball.display());
+    unpack(&tarball, &work)
+}
+
+/// A tree that was unpacked to its end.
+fn ready_tree(work: &Path) -> Result<Option<PathBuf>> {
+    let tree = work.join("linux");
+    Ok(work.join("linux.complete").exists().then_some(tree))
+}
+
+fn unpack(tarball: &Path, work: &Path) -> Result<PathBuf> {
+    let tree = work.join("linux");
+    let progress = Progress::new("unpacking", None);
+    let _ = fs::remove_dir_all(&tree);
+    fs::create_dir_all(&tree)?;
+    exec::run(
+        Command::new("tar")
+            .args(["-x", "--strip-components=1", "-f"])
+            .arg(tarball)
+            .arg("-C")
+            .arg(&tree),
+    )?;
+    complete(work, &tree, &tarball.display().to_string())?;
+    progress.end();
+    Ok(tree)
+}
+
+fn copied(dir: &Path) -> Result<PathBuf> {
+    let dir = dir
+        .canonicalize()
+        .with_context(|| dir.display().to_string())?;
+    let name = dir.display().to_string().replace('/', "-");
+    let work = paths::work(&format!("source{name}"))?;
+    let tree = work.join("linux");
+    if ready_tree(&work)?.is_none() {
+        let progress = Progress::new(format!("copying {}", dir.display()), None);
+        exec::run(Command::new("cp").arg("-a").arg(&dir).arg(&tree))?;
+        complete(&work, &tree, &dir.display().to_string())?;
+        progress.end();
+    }
+    Ok(tree)
+}
+
+fn complete(work: &Path, tree: &Path, from: &str) -> Result<()> {
+    let version = version(tree)?;
+    if !version.starts_with(SERIES) {
+        bail!("{from} is Linux {version}: the series is for {SERIES}");
+    }
+    fs::write(work.join("linux.complete"), format!("{version} {from}\n"))?;
+    Ok(())
+}
+
+/// The version that a tree's Makefile tells.
+fn version(tree: &Path) -> Result<String> {
+    let makefile = tree.join("Makefile");
+    let text = fs::read_to_string(&makefile).with_context(|| makefile.display().to_string())?;
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix('='))
+            .map(str::trim)
+            .with_context(|| format!("{}: no {name}", makefile.display()))
+    };
+    Ok(format!(
+        "{}.{}.{}",
+        field("VERSION")?,
+        field("PATCHLEVEL")?,
+        field("SUBLEVEL")?
+    ))
+}
+
+/// Debian's package of the source, of whichever suite has it, with the signature checked by apt.
+///
+/// apt works on lists of its own, so that the system's sources stay as they are.
+fn debian_tarball() -> Result<PathBuf> {
+    if host::debian_release().is_none() {
+        bail!("this is not Debian");
+    }
+    let package = format!("linux-source-{SERIES}");
+    let dir = paths::cache("linux-source")?;
+    let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
+    if tarball.exists() {
+        return Ok(tarball);
+    }
+    let progress = Progress::new(format!("downloading {package}"), None);
+    let apt_dir = paths::work("apt")?;
+    for sub in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(apt_dir.join(sub))?;
+    }
+    let sources = apt_dir.join("sources.list");
+    let mirror = debian_mirror()?;
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    fs::write(
+        &sources,
+        ["trixie-backports", "trixie"]
+            .map(|suite| format!("deb [signed-by={keyring}] {mirror} {suite} main\n"))
+            .concat(),
+    )?;
+    let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
+    let options = [
+        option("Dir::State::Lists", &apt_dir.join("lists")),
+        option("Dir::Cache", &apt_dir.join("cache")),
+        option("Dir::Etc::SourceList", &sources),
+        option("Dir::Etc::SourceParts", Path::new("/dev/null")),
+        // As root, apt would download as a user who may not write here.
+        "-oAPT::Sandbox::User=root".to_owned(),
+    ];
+    let log = paths::work("logs")?.join("linux-source.log");
+    let apt = |verb: &str| {
+        let mut command = Command::new("apt-get");
+        command.args(&options).arg(verb).current_dir(&apt_dir);
+        command
+    };
+    exec::run_logged(&mut apt("update"), &log)?;
+    exec::run_logged(apt("download").arg(&package), &log)?;
+    let deb = fs::read_dir(&apt_dir)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .context("apt-get download left no package")?;
+    exec::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&dir))?;
+    fs::remove_file(&deb)?;
+    progress.end();
+    Ok(tarball)
+}
+
+/// The mirror that the system itself uses.
+fn debian_mirror() -> Result<String> {
+    let uris = exec::output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(SITE) $(REPO_URI)",
+        "Created-By: Packages",
+    ]))?;
+    uris.lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
+        .map(str::to_owned)
+        .context("the system's apt sources name no mirror of Debian")
+}
+
+/// The newest tarball of the series on kernel.org, checked by the hash that stands beside it.
+fn kernel_org_tarball() -> Result<PathBuf> {
+    let major = SERIES.split('.').next().unwrap_or(SERIES);
+    let base = format!("https://cdn.kernel.org/pub/linux/kernel/v{major}.x");
+    let fetch = |name: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--fail", "--silent", "--show-error", "--location"])
+            .arg(format!("{base}/{name}"));
+        curl
+    };
+    let sums = exec::output(&mut fetch("sha256sums.asc"))?;
+    let (hash, name) = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .filter_map(|(hash, name)| {
+            let version = name.strip_prefix("linux-")?.strip_suffix(".tar.xz")?;
+            let point = match version.strip_prefix(SERIES)? {
+                "" => 0,
+                rest => rest.strip_prefix('.')?.parse::<u32>().ok()?,
+            };
+            Some((point, hash, name))
+        })
+        .max()
+        .map(|(_, hash, name)| (hash, name))
+        .with_context(|| format!("{base} has no Linux {SERIES}"))?;
+    let dir = paths::cache("linux-source")?;
+    let tarball = dir.join(name);
+    if !tarball.exists() {
+        let part = dir.join(format!("{name}.part"));
+        let progress = Progress::new(format!("downloading {name}"), None);
+        exec::run(fetch(name).arg("--output").arg(&part))?;
+        progress.end();
+        let actual = exec::output(Command::new("sha256sum").arg(&part))?;
+        if !actual.starts_with(hash) {
+            bail!("{name}: its SHA-256 is not the one that kernel.org tells");
+        }
+        fs::rename(&part, &tarball)?;
+    }
+    Ok(tarball)
+}

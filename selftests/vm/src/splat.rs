@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Looks for a kernel's cries for help in its log.
+
+use anyhow::{Context, Result, bail};
+use std::{fs, path::Path};
+
+/// What a kernel says when something is wrong with it.
+const SPLATS: [&str; 16] = [
+    "BUG:",
+    "BUG: KASAN",
+    "WARNING:",
+    "Oops",
+    "Kernel panic",
+    "general protection fault",
+    "UBSAN:",
+    "rust_kernel: panicked",
+    "INFO: rcu_",
+    "rcu_preempt kthread starved",
+    "self-detected stall",
+    "INFO: task",
+    "soft lockup",
+    "possible circular locking",
+    "suspicious RCU usage",
+    "unreferenced object",
+];
+
+/// Fails where the log tells of a fault, or is no kernel's log.
+pub fn check(log: &Path) -> Result<()> {
+    let text = fs::read(log).with_context(|| log.display().to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    match find(&text) {
+        Err(NoLog) => bail!(
+            "{} is not a kernel's log: nothing was checked",
+            log.display()
+        ),
+        Ok(Some(line)) => bail!("the kernel complains, see {}: {line}", log.display()),
+        Ok(None) => Ok(()),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct NoLog;
+
+fn find(text: &str) -> Result<Option<&str>, NoLog> {
+    if !text.contains("Linux version") {
+        return Err(NoLog);
+    }
+    Ok(text
+        .lines()
+        .find(|line| SPLATS.iter().any(|splat| line.contains(splat))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NoLog, find};
+
+    #[test]
+    fn splats_are_found() {
+        let log = "[0] Linux version 7.3\n[1] WARNING: CPU: 0 at mm/vma.c:1\n";
+        assert_eq!(find(log), Ok(Some("[1] WARNING: CPU: 0 at mm/vma.c:1")));
+    }
+
+    #[test]
+    fn a_quiet_log_passes() {
+        assert_eq!(find("[0] Linux version 7.3\n[1] fine\n"), Ok(None));
+    }
+
+    #[test]
+    fn an_empty_log_does_not_pass() {
+        assert_eq!(find(""), Err(NoLog));
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo vm test`.
+
+use crate::{
+    build::{self, Flavour},
+    check,
+    ktap::{Count, Reader},
+    qemu::{Console, Vm},
+};
+use anyhow::Result;
+use std::{path::Path, process::ExitCode};
+
+/// What to test.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Test this kernel in a VM and nothing else. May be given more than once.
+    #[arg(long, value_enum)]
+    only: Vec<Flavour>,
+    /// Run only the guest's tests whose names contain this.
+    #[arg(long, default_value = "")]
+    filter: String,
+}
+
+/// Runs the tests. The last line counts them.
+pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
+    let mut count = Count::default();
+    let flavours = if options.only.is_empty() {
+        count.add(check::all(linux)?);
+        &[Flavour::Plain, Flavour::Debug]
+    } else {
+        &options.only[..]
+    };
+    for &flavour in flavours {
+        count.add(guest(linux, flavour, &options.filter));
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    );
+    Ok(if count.failed == 0 && count.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the guest's tests. That the VM comes to a good end counts as a test of its own.
+fn guest(linux: Option<&Path>, flavour: Flavour, filter: &str) -> Count {
+    println!("# kernel: {}", flavour.name());
+    let mut reader = Reader::default();
+    let result = guest_run(linux, flavour, filter, &mut reader);
+    let mut count = reader.end();
+    if let Err(error) = &result {
+        println!("{error:#}");
+    }
+    let passed = result.is_ok();
+    println!(
+        "{} the {} kernel ran without a complaint",
+        if passed { "ok" } else { "not ok" },
+        flavour.name()
+    );
+    count.add(Count::one(passed));
+    count
+}
+
+fn guest_run(
+    linux: Option<&Path>,
+    flavour: Flavour,
+    filter: &str,
+    reader: &mut Reader,
+) -> Result<()> {
+    let image = build::kernel(linux, flavour)?;
+    let mut command = vec!["/bin/guest-tests", "--filter", filter];
+    if flavour == Flavour::Off {
+        command.push("--off");
+    }
+    let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
+    vm.lines(1800, |line| {
+        println!("{line}");
+        reader.line(line);
+    })?;
+    Ok(())
+}
