@@ -97,7 +97,10 @@ impl fmt::Display for Error {
                  kernel.yama.ptrace_scope and hidepid of /proc can forbid it too"
             ),
             Cause::Os(errno) => write!(f, "{path}: {} ({errno:?})", errno.desc()),
-            Cause::Format(error) => write!(f, "{path}: {error}; this program may be too old"),
+            Cause::Format(_) => write!(
+                f,
+                "{path}: what the kernel returned cannot be decoded: is this program too old for it?"
+            ),
             Cause::Text { line } => write!(f, "{path}: line {line} is not a mapping"),
             Cause::Stuck => write!(f, "{path}: the kernel returned a batch that does not go on"),
         }
@@ -107,9 +110,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.cause {
-            Cause::Os(errno) => Some(errno),
             Cause::Format(error) => Some(error),
-            Cause::Text { .. } | Cause::Stuck => None,
+            // The text has the errno.
+            Cause::Os(_) | Cause::Text { .. } | Cause::Stuck => None,
         }
     }
 }

@@ -4,7 +4,8 @@
  *
  * Writing "PID ADDR MS" to mmap_lock_hold in debugfs takes the mmap_lock of
  * process PID for write, write-locks the VMA at the hexadecimal address ADDR
- * (none if 0), and holds both for MS milliseconds or until a signal comes.
+ * (none if 0, all of them, as fork() does, if it is the highest there is), and
+ * holds it all for MS milliseconds or until a signal comes.
  */
 
 #include <linux/debugfs.h>
@@ -33,11 +34,13 @@ static struct mm_struct *mm_of(pid_t pid)
 static ssize_t hold_write(struct file *file, const char __user *ubuf,
 			  size_t count, loff_t *ppos)
 {
-	struct vm_area_struct *vma = NULL;
-	unsigned long addr;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
 	struct mm_struct *mm;
-	unsigned int ms;
+	unsigned long addr;
 	char buf[64] = {};
+	unsigned int ms;
+	int err = 0;
 	pid_t pid;
 
 	if (count >= sizeof(buf))
@@ -54,16 +57,22 @@ static ssize_t hold_write(struct file *file, const char __user *ubuf,
 		mmput(mm);
 		return -EINTR;
 	}
-	if (addr) {
+	if (addr == ULONG_MAX) {
+		vma_iter_init(&vmi, mm, 0);
+		for_each_vma(vmi, vma)
+			vma_start_write(vma);
+	} else if (addr) {
 		vma = vma_lookup(mm, addr);
 		if (vma)
 			vma_start_write(vma);
+		else
+			err = -ENOENT;
 	}
-	if (!addr || vma)
+	if (!err)
 		msleep_interruptible(ms);
 	mmap_write_unlock(mm);
 	mmput(mm);
-	return addr && !vma ? -ENOENT : count;
+	return err ?: count;
 }
 
 static const struct file_operations hold_fops = {

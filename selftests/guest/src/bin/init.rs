@@ -91,6 +91,7 @@ fn run() -> Result<i32> {
         .env("HOME", "/tmp")
         .env("TERM", "linux")
         .env("RUST_BACKTRACE", "1")
+        .env("RUST_LIB_BACKTRACE", "0")
         .stdin(console.try_clone()?)
         .stdout(console.try_clone()?)
         .stderr(console.try_clone()?);

@@ -21,12 +21,26 @@ const HOOK: &str = "/sys/kernel/debug/mmap_lock_hold";
 /// Milliseconds that it holds the locks for.
 const HOLD: u32 = 4000;
 
+/// Which VMAs are write-locked besides the mmap_lock.
+#[derive(Clone, Copy, PartialEq)]
+enum Vmas {
+    /// None. Since Linux 6.17, maps does not wait for the mmap_lock alone.
+    None,
+    /// One in the middle, as munmap(2) does.
+    One,
+    /// All, as fork(2) does.
+    All,
+}
+
 pub(super) fn tests() -> Vec<Test> {
     vec![
-        Test::new("locks: mmap_lock held for write", || {
-            answers_while_held(false)
+        Test::new("locks: mmap_lock held for write", || held(Vmas::None)),
+        Test::new("locks: mmap_lock and one VMA held for write", || {
+            held(Vmas::One)
         }),
-        Test::new("locks: a VMA write-locked", || answers_while_held(true)),
+        Test::new("locks: mmap_lock and all VMAs held for write", || {
+            held(Vmas::All)
+        }),
     ]
 }
 
@@ -45,12 +59,17 @@ fn hold(pid: u32, address: u64) -> Result<JoinHandle<std::io::Result<()>>> {
     anyhow::bail!("the lock was never held")
 }
 
-fn answers_while_held(vma: bool) -> Result<()> {
+fn held(vmas: Vmas) -> Result<()> {
     let target = Target::start("vmas-10000")?;
     let pid = target.pid();
     let quiet = read_from(Process::new(pid), Source::Lockless)?;
     let middle = quiet.mappings[quiet.mappings.len() / 2].start;
-    let holder = hold(pid, if vma { middle } else { 0 })?;
+    let address = match vmas {
+        Vmas::None => 0,
+        Vmas::One => middle,
+        Vmas::All => u64::MAX,
+    };
+    let holder = hold(pid, address)?;
 
     let (send, maps) = mpsc::channel();
     thread::spawn(move || send.send(fs::read(format!("/proc/{pid}/maps"))));
@@ -75,10 +94,10 @@ fn answers_while_held(vma: bool) -> Result<()> {
         "the lock was held all the time"
     );
 
-    ensure!(
-        maps.recv_timeout(Duration::from_millis(500)).is_err(),
-        "maps did not wait"
-    );
+    if vmas != Vmas::None {
+        let early = maps.recv_timeout(Duration::from_millis(500));
+        ensure!(early.is_err(), "maps did not wait");
+    }
     ensure!(
         !holder.is_finished(),
         "the lock was released too early to show anything"
