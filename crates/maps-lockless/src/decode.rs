@@ -8,7 +8,7 @@
 //! `docs/abi.md` describes the format.
 
 use crate::wire::{
-    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_VMA, MAPS_LOCKLESS_VERSION,
+    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
     maps_lockless_batch, maps_lockless_vma,
 };
 use core::{fmt, iter::FusedIterator};
@@ -232,7 +232,7 @@ impl<'a> Records<'a> {
             return error(at + 4, Truncated);
         };
         self.offset = at + size;
-        if r#type != MAPS_LOCKLESS_REC_VMA {
+        if r#type != MAPS_LOCKLESS_TYPE_VMA {
             return Ok(Record::Unknown { r#type, bytes });
         }
 

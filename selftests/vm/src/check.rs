@@ -2,7 +2,12 @@
 
 //! What is checked on this machine, without a VM.
 
-use crate::{exec, header, host, ktap::Count, paths, series, source};
+use crate::{
+    exec, header, host,
+    ktap::Count,
+    paths, series, source,
+    wire_source::{self, Constant, Item},
+};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -129,11 +134,9 @@ fn checkpatch(linux: Option<&Path>) -> Result<()> {
 /// The format's names, offsets and values, as wire.rs has them, must all stand in docs/abi.md, in
 /// tables. A change of one without the other fails.
 fn abi_document() -> Result<()> {
-    let wire = paths::root().join("kernel/tree/fs/proc/maps_lockless/wire.rs");
     let document = paths::root().join("docs/abi.md");
-    let source = fs::read_to_string(&wire).with_context(|| wire.display().to_string())?;
     let text = fs::read_to_string(&document).with_context(|| document.display().to_string())?;
-    let missing: Vec<String> = rows(&source)
+    let missing: Vec<String> = rows(&wire_source::read()?)
         .into_iter()
         .filter(|row| !text.lines().any(|line| line.starts_with(row.as_str())))
         .collect();
@@ -147,50 +150,35 @@ fn abi_document() -> Result<()> {
     Ok(())
 }
 
-/// The beginnings of the tables' rows that describe the format's source.
-fn rows(source: &str) -> Vec<String> {
-    let mut rows = Vec::new();
-    let mut offset = None;
-    for line in source.lines() {
-        if let Some(constant) = line.strip_prefix("pub const ") {
-            let parts = constant
-                .split_once(": ")
-                .and_then(|(name, rest)| Some((name, rest.split_once(" = ")?.1)));
-            if let Some((name, value)) = parts {
-                let value = value.trim_end_matches(';').replace('_', "");
-                rows.push(format!("| `{name}` | {value} |"));
-            }
-        } else if line.starts_with("pub struct ") {
-            offset = Some(0);
-        } else if line == "}" {
-            offset = None;
-        } else if let (Some(at), Some(field)) = (&mut offset, line.strip_prefix("    pub "))
-            && let Some((name, kind)) = field.trim_end_matches(',').split_once(": ")
-        {
-            let name = name.trim_start_matches("r#");
-            let size: usize = kind.trim_start_matches('u').parse().unwrap_or(0) / 8;
-            rows.push(format!("| {at} | {kind} | `{name}` |"));
-            *at += size;
-        }
-    }
-    rows
+/// The beginnings of the tables' rows that describe the format.
+fn rows(items: &[Item]) -> Vec<String> {
+    items
+        .iter()
+        .flat_map(|item| match item {
+            Item::Constant(Constant { name, value, .. }) => vec![format!("| `{name}` | {value} |")],
+            Item::Struct(item) => item
+                .fields
+                .iter()
+                .map(|field| format!("| {} | {} | `{}` |", field.offset, field.kind, field.name))
+                .collect(),
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::rows;
+    use crate::wire_source::parse;
 
     #[test]
     fn constants_and_fields_become_rows() {
         let source = "pub const A: u64 = 0x1_0000;\n\
                       pub struct s {\n    pub r#type: u16,\n    pub b: u32,\n}\n";
-        assert_eq!(
-            rows(source),
-            [
-                "| `A` | 0x10000 |",
-                "| 0 | u16 | `type` |",
-                "| 2 | u32 | `b` |"
-            ]
-        );
+        let expected = [
+            "| `A` | 0x10000 |",
+            "| 0 | u16 | `type` |",
+            "| 2 | u32 | `b` |",
+        ];
+        assert_eq!(rows(&parse(source).unwrap()), expected);
     }
 }

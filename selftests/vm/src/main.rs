@@ -16,6 +16,7 @@ mod series;
 mod source;
 mod splat;
 mod test;
+mod wire_source;
 
 use anyhow::Result;
 use build::Flavour;

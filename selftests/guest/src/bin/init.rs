@@ -20,9 +20,11 @@ use nix::{
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::{ffi::OsStringExt, process::CommandExt},
     process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 const MOUNTS: [(&str, &str, &str); 9] = [
@@ -74,11 +76,7 @@ fn run() -> Result<i32> {
         bail!("/command names no program");
     };
 
-    let console = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/hvc0")
-        .context("/dev/hvc0")?;
+    let console = open_device("/dev/hvc0")?;
     if mode == "raw" {
         let mut termios = tcgetattr(&console)?;
         cfmakeraw(&mut termios);
@@ -130,7 +128,22 @@ fn reap_until(command: Pid) -> Result<i32> {
 }
 
 fn report(status: i32) -> Result<()> {
-    let path = "/dev/vport0p1";
-    let mut port: File = OpenOptions::new().write(true).open(path).context(path)?;
-    writeln!(port, "exit {status}").context(path)
+    let mut port = open_device("/dev/vport0p1")?;
+    writeln!(port, "exit {status}").context("/dev/vport0p1")
+}
+
+/// Opens a device of the VM's, which the kernel may still be finding.
+fn open_device(path: &str) -> Result<File> {
+    let begin = Instant::now();
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && begin.elapsed() < Duration::from_secs(60) =>
+            {
+                sleep(Duration::from_millis(50));
+            }
+            result => return result.with_context(|| path.to_owned()),
+        }
+    }
 }

@@ -86,7 +86,7 @@ impl Batch {
             },
             Name::Again(place) => place,
         };
-        vma.r#type = MAPS_LOCKLESS_REC_VMA;
+        vma.r#type = MAPS_LOCKLESS_TYPE_VMA;
         vma.fixed_size = FIXED as u16;
         vma.size = size as u32;
         vma.name_off = place.off;

@@ -307,6 +307,7 @@ impl<'a> Walk<'a> {
             }
             Err(_) => {
                 record.valid &= !MAPS_LOCKLESS_FIELD_NAME;
+                record.name_kind = MAPS_LOCKLESS_NAME_NONE;
                 record.flags |= MAPS_LOCKLESS_REC_NAME_TOO_LONG;
                 self.batch.push(record, Name::None)?;
             }

@@ -42,8 +42,8 @@ pub const MAPS_LOCKLESS_END_SIGNAL: u32 = 6;
 /// Why a batch ended: the buffer has room for the header alone. The position has not moved.
 pub const MAPS_LOCKLESS_END_POLL: u32 = 7;
 
-/// Record type: one VMA, a `maps_lockless_vma`.
-pub const MAPS_LOCKLESS_REC_VMA: u16 = 1;
+/// Record type: a VMA, as `maps_lockless_vma`.
+pub const MAPS_LOCKLESS_TYPE_VMA: u16 = 1;
 
 /// Valid field: `vma_flags`.
 pub const MAPS_LOCKLESS_FIELD_FLAGS: u64 = 0x1;
@@ -169,7 +169,7 @@ pub struct maps_lockless_batch {
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct maps_lockless_vma {
-    /// `MAPS_LOCKLESS_REC_VMA`.
+    /// `MAPS_LOCKLESS_TYPE_VMA`.
     pub r#type: u16,
     /// Bytes of the fixed part. Grows in later kernels. Name bytes may follow.
     pub fixed_size: u16,

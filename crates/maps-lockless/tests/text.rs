@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The text of maps: read and written.
+
+use maps_lockless::{Device, Mapping, Name, text};
+use proptest::prelude::*;
+
+/// Lines as Linux 7.3 writes them.
+const LINES: &[u8] = b"\
+00400000-00401000 r--p 00000000 00:00 0 
+555555554000-555555556000 r-xp 00002000 fe:01 12345                      /usr/bin/a program
+555555575000-555555596000 rw-p 00000000 00:00 0                          [heap]
+7ffff7d00000-7ffff7d01000 rw-s 00000000 00:01 1026                       /memfd:x (deleted)
+7ffff7d01000-7ffff7d02000 ---s 00000000 00:01 4                          [anon_shmem:shared name]
+7ffff7d02000-7ffff7d03000 rw-p 00000000 00:00 0                          [anon:private name]
+7ffff7d03000-7ffff7d04000 r--s 12345678000 103:05 18446744073709551615   /tmp/odd/a  b   c 
+7ffff7fc5000-7ffff7fc9000 r--p 00000000 00:00 0                          [vvar]
+7ffff7fc9000-7ffff7fca000 r--s 00000000 00:21 7                          /tmp/odd/\xff\\012
+7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+";
+
+fn written(mappings: &[Mapping]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for mapping in mappings {
+        text::write_line(&mut out, mapping).unwrap();
+    }
+    out
+}
+
+#[test]
+fn what_is_read_is_written_byte_for_byte() {
+    let mappings = text::parse(LINES).unwrap();
+    assert_eq!(
+        written(&mappings).escape_ascii().to_string(),
+        LINES.escape_ascii().to_string()
+    );
+}
+
+#[test]
+fn names_are_told_apart() {
+    let mappings = text::parse(LINES).unwrap();
+    let name = |i: usize| mappings[i].name.clone();
+    let path = |path: &[u8], deleted| Name::Path {
+        path: path.to_vec(),
+        deleted,
+    };
+    assert_eq!(name(0), Name::None);
+    assert_eq!(name(1), path(b"/usr/bin/a program", false));
+    assert_eq!(name(2), Name::Heap);
+    assert_eq!(name(3), path(b"/memfd:x", true));
+    assert_eq!(name(4), Name::AnonShmem(b"shared name".to_vec()));
+    assert_eq!(name(5), Name::Anon(b"private name".to_vec()));
+    assert_eq!(name(6), path(b"/tmp/odd/a  b   c ", false));
+    assert_eq!(name(7), Name::Special(b"[vvar]".to_vec()));
+    assert_eq!(name(8), path(b"/tmp/odd/\xff\\012", false));
+    assert_eq!(name(9), Name::Stack);
+}
+
+#[test]
+fn only_files_have_offset_device_and_inode() {
+    let mappings = text::parse(LINES).unwrap();
+    assert_eq!((mappings[2].offset, mappings[2].inode), (None, None));
+    assert_eq!(mappings[6].offset, Some(0x0123_4567_8000));
+    assert_eq!(mappings[6].inode, Some(u64::MAX));
+    let device = Device {
+        major: 0x103,
+        minor: 5,
+    };
+    assert_eq!(mappings[6].device, Some(device));
+}
+
+#[test]
+fn a_bad_line_is_named_by_its_number() {
+    for bad in [
+        "",
+        "junk",
+        "1000-2000 rw-p 0 00:00",
+        "1000-2000 rw-q 0 00:00 0 ",
+        "1000-2000 rw-p 0 0000 0 ",
+        "+1000-2000 rw-p 0 00:00 0 ",
+        "1000-fffffffffffffffff rw-p 0 00:00 0 ",
+    ] {
+        let text = format!("1000-2000 rw-p 00000000 00:00 0 \n{bad}\n");
+        assert_eq!(text::parse(text.as_bytes()), Err(2), "{bad:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text in prop::collection::vec(any::<u8>(), 0..500)) {
+        let _ = text::parse(&text);
+    }
+}
