@@ -105,8 +105,8 @@ fn make(shape: &str) -> Result<String> {
     match shape {
         "plain" | "exec" | "exited-main-thread" => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
+        "vmas-1000" => alternate(1_000)?,
         "vmas-10000" => alternate(10_000)?,
-        "vmas-60000" => alternate(60_000)?,
         "file-vmas-1000" => map_new_file(Path::new("/tmp/many"), 1000)?,
         "deleted-file" => {
             let path = Path::new("/tmp/deleted-file");

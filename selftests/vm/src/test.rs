@@ -17,6 +17,9 @@ pub struct Options {
     /// Test this kernel in a VM and nothing else. May be given more than once.
     #[arg(long, value_enum)]
     only: Vec<Flavour>,
+    /// Test on this machine, without a VM.
+    #[arg(long, conflicts_with = "only")]
+    host: bool,
     /// Run only the guest's tests whose names contain this.
     #[arg(long, default_value = "")]
     filter: String,
@@ -27,7 +30,11 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
     let mut count = Count::default();
     let flavours = if options.only.is_empty() {
         count.add(check::all(linux)?);
-        &[Flavour::Plain, Flavour::Debug]
+        if options.host {
+            &[]
+        } else {
+            &[Flavour::Plain, Flavour::Debug][..]
+        }
     } else {
         &options.only[..]
     };

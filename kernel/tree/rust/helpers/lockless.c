@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-/* What rust/kernel/mm/lockless.rs and fs/user_path.rs need of inline functions. */
+/* What rust/kernel/mm/lockless.rs and fs/mapped_file.rs need of inline functions. */
 
 #include <linux/fs.h>
 #include <linux/mm.h>

@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use guest::tests;
-use std::{panic, process::ExitCode};
+use std::{panic, process::ExitCode, time::Instant};
 
 fn main() -> Result<ExitCode> {
     let mut args = std::env::args().skip(1);
@@ -27,8 +27,11 @@ fn main() -> Result<ExitCode> {
     for (i, test) in all.iter().enumerate() {
         let number = i + 1;
         let name = &test.name;
-        match panic::catch_unwind(panic::AssertUnwindSafe(|| (test.run)())) {
-            Ok(Ok(())) => println!("ok {number} {name}"),
+        let begin = Instant::now();
+        let result = panic::catch_unwind(panic::AssertUnwindSafe(|| (test.run)()));
+        let seconds = begin.elapsed().as_secs_f32();
+        match result {
+            Ok(Ok(())) => println!("ok {number} {name} # {seconds:.1} s"),
             Ok(Err(error)) => {
                 failed = true;
                 println!("not ok {number} {name}");

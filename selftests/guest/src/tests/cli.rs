@@ -29,7 +29,7 @@ pub(super) fn lsmaps(args: &[&str]) -> Result<(Output, String)> {
 }
 
 fn raw() -> Result<()> {
-    for shape in ["vmas-10000", "name-newline", "memfd", "anon-shmem-name"] {
+    for shape in ["vmas-1000", "name-newline", "memfd", "anon-shmem-name"] {
         let target = Target::start(shape)?;
         let (output, stderr) = lsmaps(&["--raw", &target.pid().to_string()])?;
         ensure!(output.status.success() && stderr.is_empty(), "{stderr}");

@@ -63,7 +63,7 @@ fn zombie() -> Result<()> {
 }
 
 fn exit_meanwhile() -> Result<()> {
-    let mut target = Target::start("vmas-10000")?;
+    let mut target = Target::start("vmas-1000")?;
     let mut file = Lockless::open(target.pid())?;
     let first = file.batch(MIN)?.header()?;
     ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL && first.flags == 0);
@@ -99,7 +99,7 @@ fn exec_meanwhile() -> Result<()> {
 }
 
 fn reader_dies() -> Result<()> {
-    let target = Target::start("vmas-60000")?;
+    let target = Target::start("vmas-10000")?;
     for delay in (0..20).map(Duration::from_millis) {
         let mut reader = std::process::Command::new("/bin/cat")
             .arg(format!("/proc/{}/maps_lockless", target.pid()))
@@ -110,7 +110,7 @@ fn reader_dies() -> Result<()> {
         reader.wait()?;
     }
     let (mappings, _) = Lockless::open(target.pid())?.rest(MIN)?;
-    ensure!(mappings.len() >= 60_000);
+    ensure!(mappings.len() >= 10_000);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::{
     raw::{HEADER, Lockless},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{Completeness, Process, Source, read_from, wire::*};
+use maps_lockless::{Completeness, Listing, Marks, Process, Source, read_from, wire::*};
 use std::{
     fs,
     sync::mpsc,
@@ -60,7 +60,7 @@ fn hold(pid: u32, address: u64) -> Result<JoinHandle<std::io::Result<()>>> {
 }
 
 fn held(vmas: Vmas) -> Result<()> {
-    let target = Target::start("vmas-10000")?;
+    let target = Target::start("vmas-1000")?;
     let pid = target.pid();
     let quiet = read_from(Process::new(pid), Source::Lockless)?;
     let middle = quiet.mappings[quiet.mappings.len() / 2].start;
@@ -85,8 +85,31 @@ fn held(vmas: Vmas) -> Result<()> {
         "the lock was released too early to show anything"
     );
     ensure!(held.completeness == Completeness::Complete);
+    // A VMA whose lock is held may be changing, for all that a reader knows.
+    let marked = |listing: &Listing| -> usize {
+        let marks = listing
+            .mappings
+            .iter()
+            .map(|mapping| mapping.marks.unstable);
+        marks.filter(|unstable| *unstable).count()
+    };
+    let expected = match vmas {
+        Vmas::None => 0,
+        Vmas::One => 1,
+        // All but the one that the kernel maps into every address space.
+        Vmas::All => held.mappings.len() - 1,
+    };
     ensure!(
-        held.mappings == quiet.mappings,
+        marked(&quiet) == 0 && marked(&held) == expected,
+        "{} marked",
+        marked(&held)
+    );
+    let mut unmarked = held.mappings.clone();
+    for mapping in &mut unmarked {
+        mapping.marks = Marks::default();
+    }
+    ensure!(
+        unmarked == quiet.mappings,
         "holding a lock changes no mapping"
     );
     ensure!(

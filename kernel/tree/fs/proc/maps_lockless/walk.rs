@@ -2,9 +2,9 @@
 
 //! The walk through an address space.
 //!
-//! Each VMA is looked up anew by the address behind the one before it, so that what stays mapped
-//! throughout appears, and what is listed never goes back. Nothing is tried again until it fits
-//! together: what may not fit is marked.
+//! Each VMA and each gap is looked up anew by the address behind the one before it, so that what
+//! stays mapped throughout appears, and what is listed never goes back. Nothing is tried again until
+//! it fits together: what may not fit is marked.
 
 use super::{
     batch::{Batch, Full, Name, NamePlace},
@@ -14,9 +14,9 @@ use super::{
 use core::mem;
 use kernel::{
     bindings,
-    fs::LocalFile,
+    fs::MappedFile,
     mm::{
-        lockless::{FoundVma, LabelBounds, LocklessVmas, ProvedVma, VmaFile},
+        lockless::{FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma, VmaFile},
         Mm, MmWithUser,
     },
     page::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE},
@@ -29,8 +29,8 @@ use kernel::{
     uaccess::UserSliceWriter,
 };
 
-/// An RCU section ends after this many VMAs,
-const SECTION_VMAS: u32 = 64;
+/// An RCU section ends after this many VMAs and gaps,
+const SECTION_LOOKUPS: u32 = 64;
 /// or once it has made this many bytes of records.
 const SECTION_BYTES: usize = 16384;
 /// The most that one record adds to a section that was not over yet.
@@ -133,7 +133,7 @@ fn new_header(mm: Option<&Mm>) -> maps_lockless_batch {
 /// batch once. The reference that this holds makes the file's address its identity. It is held
 /// until another file is met or the batch ends.
 struct LastFile {
-    file: ARef<LocalFile>,
+    file: ARef<MappedFile>,
     /// Its path, or [`None`] where that was not needed yet or is longer than `PATH_MAX`.
     path: Option<(NamePlace, bool)>,
 }
@@ -185,19 +185,24 @@ impl<'a> Walk<'a> {
         let rcu = rcu::read_lock();
         let vmas = LocklessVmas::new(self.mm, &rcu);
 
-        for _ in 0..SECTION_VMAS {
+        for _ in 0..SECTION_LOOKUPS {
             let known = self.last_file.as_ref().map(|last| &*last.file);
-            let Some(found) = vmas.find(self.cursor, known) else {
-                return Some(match self.list_gate() {
-                    Ok(()) => MAPS_LOCKLESS_END_COMPLETE,
-                    Err(Full) => MAPS_LOCKLESS_END_FULL,
-                });
-            };
-            let end = found.end;
-            if self.list(found).is_err() {
-                return Some(MAPS_LOCKLESS_END_FULL);
+            match vmas.lookup(self.cursor, known) {
+                Lookup::Gap(end) => self.cursor = end,
+                Lookup::Vma(found) => {
+                    let end = found.end;
+                    if self.list(found).is_err() {
+                        return Some(MAPS_LOCKLESS_END_FULL);
+                    }
+                    self.cursor = end;
+                }
+                Lookup::End => {
+                    return Some(match self.list_gate() {
+                        Ok(()) => MAPS_LOCKLESS_END_COMPLETE,
+                        Err(Full) => MAPS_LOCKLESS_END_FULL,
+                    });
+                }
             }
-            self.cursor = end;
             if self.batch.len() - begin >= SECTION_BYTES {
                 break;
             }
@@ -215,7 +220,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
 
-        if !vma.range_agrees {
+        if !vma.stable {
             record.flags |= MAPS_LOCKLESS_REC_UNSTABLE;
         }
         record.valid |= MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME;

@@ -56,7 +56,7 @@ pub const MAPS_LOCKLESS_FIELD_INO: u64 = 0x8;
 /// Valid fields: `name_kind`, `name_off` and `name_len`.
 pub const MAPS_LOCKLESS_FIELD_NAME: u64 = 0x10;
 
-/// Record flag: range and fields are of different moments, as the VMA was changing.
+/// Record flag: the VMA was being changed, so that range and fields may be of different moments.
 pub const MAPS_LOCKLESS_REC_UNSTABLE: u32 = 0x1;
 /// Record flag: the fields could not be proved to be of this VMA. The range stands, they are zero.
 pub const MAPS_LOCKLESS_REC_WITHHELD: u32 = 0x2;
@@ -181,7 +181,7 @@ pub struct maps_lockless_vma {
     pub flags: u32,
     /// `MAPS_LOCKLESS_NAME_*`.
     pub name_kind: u32,
-    /// First address. Never below the end of the record before, nor below the read's position.
+    /// First address. Never below the end of the record before, nor the page of the read's position.
     pub start: u64,
     /// First address behind.
     pub end: u64,

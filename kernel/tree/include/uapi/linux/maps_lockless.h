@@ -83,8 +83,8 @@
 #define MAPS_LOCKLESS_FIELD_NAME	0x10ULL
 
 /*
- * Record flag: range and fields are of different moments, as the VMA was
- * changing.
+ * Record flag: the VMA was being changed, so that range and fields may be of
+ * different moments.
  */
 #define MAPS_LOCKLESS_REC_UNSTABLE	0x1
 
@@ -282,8 +282,8 @@ struct maps_lockless_vma {
 	/* MAPS_LOCKLESS_NAME_*. */
 	__u32 name_kind;
 	/*
-	 * First address. Never below the end of the record before, nor below
-	 * the read's position.
+	 * First address. Never below the end of the record before, nor the page
+	 * of the read's position.
 	 */
 	__u64 start;
 	/* First address behind. */

@@ -10,23 +10,27 @@
 //!
 //! * A VMA's range is the one under which the maple tree has it. `vm_start` and `vm_end` share
 //!   their memory with the slab's free pointer; they are compared with, never told.
-//! * A lookup goes from the root of the tree. An iterator that goes on from the node it stopped at
-//!   may miss what was merged or moved meanwhile.
+//! * A lookup is one walk from the root of the tree to an address. It finds the entry or the gap
+//!   there. To step on to the next entry in the tree, as `mas_find()` does, could miss what is merged
+//!   or moved between the walk and the step.
 //! * Every field is copied once, by a volatile load, then `mm->maps_free_seq` is read again.
 //!   Unmoved since before the lookup, it proves that the VMA had not been freed when the last
 //!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
 //!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
 //! * What a copied pointer points to is looked at after the proof only. A file is the exception:
 //!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
-//! * The number of attempts is fixed. There is no wait and no lock.
+//! * The number of attempts is fixed. There is no wait and no lock. (A walk begins anew where a node
+//!   that it came to was replaced meanwhile, as every RCU walk of a maple tree does.)
 //!
 //! The proof is about whose data it is. It is not about consistency: a VMA that is changed in place
-//! while it is copied tears.
+//! while it is copied tears. Writers lock a VMA before they change it, by `vm_lock_seq`, so that its
+//! value tells a reader when that may have happened.
 
 use super::{virt::vm_flags_t, MmWithUser};
 use crate::{
     bindings,
-    fs::LocalFile,
+    fs::MappedFile,
+    page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
     sync::{
@@ -47,11 +51,21 @@ pub struct LocklessVmas<'rcu> {
     rcu: &'rcu rcu::Guard,
 }
 
+/// What a lookup finds at an address.
+pub enum Lookup<'rcu> {
+    /// A VMA.
+    Vma(FoundVma<'rcu>),
+    /// Nothing is mapped up to this address.
+    Gap(usize),
+    /// Nothing is mapped from there on.
+    End,
+}
+
 /// A range of the maple tree, and what could be proved of the VMA in it.
 pub struct FoundVma<'rcu> {
-    /// First address of the range.
+    /// First address of the range. Not above the address that was looked up.
     pub start: usize,
-    /// First address behind the range.
+    /// First address behind the range. Above the address that was looked up.
     pub end: usize,
     /// The VMA's fields, or [`None`] where VMAs of the mm were freed during each attempt.
     pub vma: Option<ProvedVma<'rcu>>,
@@ -59,8 +73,10 @@ pub struct FoundVma<'rcu> {
 
 /// Copies of a VMA's fields that were proved to be of a VMA of the mm.
 pub struct ProvedVma<'rcu> {
-    /// Whether the VMA's own idea of its range is the maple tree's. If not, the VMA was changing.
-    pub range_agrees: bool,
+    /// Whether no change was seen: the VMA's own idea of its range is the maple tree's, and no
+    /// writer held its lock. On weakly ordered machines a writer who has only begun may be missed:
+    /// this is a hint, and `maps_change_seq` the proof.
+    pub stable: bool,
     /// `vm_flags`.
     pub flags: vm_flags_t,
     /// `vm_pgoff`, in pages.
@@ -81,7 +97,7 @@ pub enum VmaFile {
     Known,
     /// Another one, with a reference to it. To drop it may put off the file's `->release` until the
     /// current task returns to user space.
-    Pinned(ARef<LocalFile>),
+    Pinned(ARef<MappedFile>),
 }
 
 /// The mapping that the architecture shows in every address space, such as `[vsyscall]`.
@@ -123,28 +139,35 @@ impl<'rcu> LocklessVmas<'rcu> {
         Self { mm, rcu }
     }
 
-    /// Finds the first VMA that ends behind `addr`.
+    /// Looks up what is mapped at `addr`, the start of a page.
     ///
     /// `known` is a file that the caller has pinned: a VMA that maps it needs no pin of its own.
     ///
-    /// A VMA that is mapped there all the time is found. One that is being mapped, unmapped or
-    /// moved may be missed, or found under either range.
-    pub fn find(&self, addr: usize, known: Option<&LocalFile>) -> Option<FoundVma<'rcu>> {
+    /// A VMA that covers `addr` all the time is found. One that is being mapped, unmapped or moved
+    /// may be missed, or found under either range.
+    pub fn lookup(&self, addr: usize, known: Option<&MappedFile>) -> Lookup<'rcu> {
         let mut attempt = 1;
         loop {
             let freed = self.free_seq().load(Acquire);
-            let (start, end, vma) = self.lookup(addr)?;
+            let (start, end, vma) = match self.walk(addr) {
+                Walked::Vma(start, end, vma) => (start, end, vma),
+                Walked::Gap(end) => return Lookup::Gap(end),
+                Walked::End => return Lookup::End,
+            };
             let copy = vma.copy(known);
             // Orders the copies before the second load. Pairs with `smp_wmb()` in
             // `mm_maps_free_begin()`.
             smp_mb(Read);
             let proved = self.free_seq().load(Relaxed) == freed;
             if proved || attempt == ATTEMPTS {
-                return Some(FoundVma {
+                return Lookup::Vma(FoundVma {
                     start,
                     end,
-                    // SAFETY: The counter has not moved since before the lookup from the root.
-                    vma: proved.then(|| unsafe { copy.into_proved(start, end) }),
+                    // SAFETY: The counter has not moved since before the walk from the root.
+                    vma: proved.then(|| unsafe {
+                        let stable = vma.stable_since(&copy, start, end, self.lock_seq());
+                        copy.into_proved(stable)
+                    }),
                 });
             }
             attempt += 1;
@@ -157,8 +180,17 @@ impl<'rcu> LocklessVmas<'rcu> {
         unsafe { Atomic::from_ptr(&raw mut (*self.mm.as_raw()).__bindgen_anon_1.maps_free_seq) }
     }
 
-    /// Looks up the first entry of the maple tree that ends behind `addr`, from the root.
-    fn lookup(&self, addr: usize) -> Option<(usize, usize, UnlockedVma<'rcu>)> {
+    /// The sequence number of the `mmap_lock`: odd while it is held for write, and then the
+    /// `vm_lock_seq` of each VMA whose lock is held.
+    fn lock_seq(&self) -> u32 {
+        // SAFETY: The field is valid for as long as the mm is borrowed. Volatile, as `READ_ONCE()`.
+        unsafe {
+            (&raw const (*self.mm.as_raw()).__bindgen_anon_1.mm_lock_seq.sequence).read_volatile()
+        }
+    }
+
+    /// Walks from the root of the maple tree to the entry, or the gap, at `addr`.
+    fn walk(&self, addr: usize) -> Walked<'rcu> {
         let mut mas = bindings::ma_state {
             // SAFETY: The mm is borrowed, so its field may be pointed to.
             tree: unsafe { &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt },
@@ -175,20 +207,37 @@ impl<'rcu> LocklessVmas<'rcu> {
         };
         // SAFETY: The tree is in RCU mode, because `mm_users` is not zero and so `exit_mmap()` has
         // not run, and `self.rcu` shows that the RCU read lock is held.
-        let entry = unsafe { bindings::mas_find(&mut mas, usize::MAX) };
-        let ptr = NonNull::new(entry.cast::<bindings::vm_area_struct>())?;
-        // The store that moves a boundary is not atomic: go on even if it shows a range that ends
-        // before it begins.
-        let end = mas.last.saturating_add(1).max(addr.saturating_add(1));
-        let start = mas.index.min(end - 1);
-        // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU section.
-        let vma = UnlockedVma {
-            ptr,
-            _rcu: PhantomData,
-        };
+        let entry = unsafe { bindings::mas_walk(&mut mas) };
         let _ = self.rcu;
-        Some((start, end, vma))
+        // The walk compares a pivot with the address and may load it once more for the range: a
+        // store between the two can make the range end before the address. What was compared held
+        // for the address's page, so that is what is told then, and the way goes on.
+        let end = if mas.last >= addr {
+            mas.last.saturating_add(1)
+        } else {
+            addr.saturating_add(PAGE_SIZE)
+        };
+        match NonNull::new(entry.cast::<bindings::vm_area_struct>()) {
+            None if mas.last == usize::MAX => Walked::End,
+            None => Walked::Gap(end),
+            // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU section.
+            Some(ptr) => Walked::Vma(
+                mas.index.min(addr),
+                end,
+                UnlockedVma {
+                    ptr,
+                    _rcu: PhantomData,
+                },
+            ),
+        }
     }
+}
+
+/// What a walk through the maple tree comes to. See [`Lookup`].
+enum Walked<'rcu> {
+    Vma(usize, usize, UnlockedVma<'rcu>),
+    Gap(usize),
+    End,
 }
 
 impl MmWithUser {
@@ -279,6 +328,7 @@ struct UnlockedVma<'rcu> {
 
 /// Copies of a VMA's fields, of which nobody knows yet whether they are its own.
 struct UnprovedVma<'rcu> {
+    lock_seq: u32,
     vm_start: usize,
     vm_end: usize,
     flags: vm_flags_t,
@@ -291,7 +341,7 @@ struct UnprovedVma<'rcu> {
 }
 
 impl<'rcu> UnlockedVma<'rcu> {
-    fn copy(&self, known: Option<&LocalFile>) -> UnprovedVma<'rcu> {
+    fn copy(&self, known: Option<&MappedFile>) -> UnprovedVma<'rcu> {
         let vma = self.ptr.as_ptr();
         // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
         // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
@@ -299,6 +349,8 @@ impl<'rcu> UnlockedVma<'rcu> {
         unsafe {
             let range = &raw const (*vma).__bindgen_anon_1.__bindgen_anon_1;
             UnprovedVma {
+                // First of all: what is loaded later is at least as new.
+                lock_seq: self.lock_seq(),
                 vm_start: (&raw const (*range).vm_start).read_volatile(),
                 vm_end: (&raw const (*range).vm_end).read_volatile(),
                 flags: (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
@@ -312,8 +364,29 @@ impl<'rcu> UnlockedVma<'rcu> {
         }
     }
 
+    fn lock_seq(&self) -> u32 {
+        // SAFETY: By the type invariants the field may be loaded. C code writes it by
+        // `WRITE_ONCE()`.
+        unsafe { Atomic::from_ptr(&raw mut (*self.ptr.as_ptr()).vm_lock_seq) }.load(Acquire)
+    }
+
+    /// Whether the VMA has the range that the tree told, and nobody has locked it for writing since
+    /// before `copy` was made. The caller has called `smp_mb(Read)` after it.
+    fn stable_since(
+        &self,
+        copy: &UnprovedVma<'rcu>,
+        start: usize,
+        end: usize,
+        mm_lock_seq: u32,
+    ) -> bool {
+        copy.vm_start == start
+            && copy.vm_end == end
+            && copy.lock_seq == self.lock_seq()
+            && copy.lock_seq != mm_lock_seq
+    }
+
     /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be.
-    fn pin_file(&self, known: Option<&LocalFile>) -> VmaFile {
+    fn pin_file(&self, known: Option<&MappedFile>) -> VmaFile {
         // SAFETY: By the type invariants the field may be pointed to.
         let field = unsafe { &raw mut (*self.ptr.as_ptr()).vm_file };
         // SAFETY: As above. Volatile: others may be writing it.
@@ -330,8 +403,7 @@ impl<'rcu> UnlockedVma<'rcu> {
         // returns null where the file is dead or the pointer has changed.
         let file = unsafe { bindings::get_file_active(field) };
         match NonNull::new(file) {
-            // SAFETY: The function made a reference, which the `ARef` takes. A mapped file's
-            // position is of no concern here: nobody uses it through this type.
+            // SAFETY: The function made a reference, which the `ARef` takes.
             Some(file) => VmaFile::Pinned(unsafe { ARef::from_raw(file.cast()) }),
             // A dead file is that of a freed VMA: the proof will fail.
             None => VmaFile::None,
@@ -357,14 +429,14 @@ impl<'rcu> UnprovedVma<'rcu> {
     ///
     /// The VMA was a VMA of an mm with users, found in its maple tree and not freed, when the last
     /// field was copied.
-    unsafe fn into_proved(self, start: usize, end: usize) -> ProvedVma<'rcu> {
+    unsafe fn into_proved(self, stable: bool) -> ProvedVma<'rcu> {
         // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set before
-        // the VMA enters the tree. It is static, or lives as long as the mm has users.
+        // the VMA enters the tree, and points to a static.
         let special = unsafe {
             bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
         };
         ProvedVma {
-            range_agrees: self.vm_start == start && self.vm_end == end,
+            stable,
             flags: self.flags,
             pgoff: self.pgoff,
             file: self.file,

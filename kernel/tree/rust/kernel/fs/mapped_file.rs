@@ -1,17 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space calls a file: its path, device and inode number.
+//! A file that is mapped, and what user space calls it: its path, device and inode number.
 //!
 //! For a file on overlayfs these are the overlay's own, not those of the layer below.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::LocalFile;
 use crate::{
     bindings,
     error::{from_err_ptr, Result},
     str::{CStr, CStrExt},
+    sync::aref::AlwaysRefCounted,
+    types::Opaque,
 };
+use core::ptr::NonNull;
+
+/// A file that some process, which need not be the current one, has mapped.
+///
+/// Unlike a [`LocalFile`] it says nothing of who may be using the file's position, and gives no
+/// access to it.
+///
+/// [`LocalFile`]: super::LocalFile
+///
+/// # Invariants
+///
+/// The file is kept by a reference.
+#[repr(transparent)]
+pub struct MappedFile(Opaque<bindings::file>);
+
+// SAFETY: The type's references are those of `get_file()` and `fput()`.
+unsafe impl AlwaysRefCounted for MappedFile {
+    #[inline]
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariants the file has a reference.
+        unsafe { bindings::get_file(self.as_ptr()) };
+    }
+
+    #[inline]
+    unsafe fn dec_ref(file: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference.
+        unsafe { bindings::fput(file.cast().as_ptr()) };
+    }
+}
 
 /// A file's path, and whether the file was unlinked.
 pub struct UserPath<'buf> {
@@ -32,15 +62,21 @@ pub struct UserInode {
     pub ino: u64,
 }
 
-impl LocalFile {
+impl MappedFile {
+    /// Returns a raw pointer to the inner C struct.
+    #[inline]
+    pub fn as_ptr(&self) -> *mut bindings::file {
+        self.0.get()
+    }
+
     /// Writes the file's path into `buf`.
     ///
     /// Does not sleep. Fails with `ENAMETOOLONG` where `buf` is too short.
     pub fn user_path<'buf>(&self, buf: &'buf mut [u8]) -> Result<UserPath<'buf>> {
         let len = i32::try_from(buf.len()).unwrap_or(i32::MAX);
         let mut deleted = false;
-        // SAFETY: `self` is a file with a reference, which owns its path. `buf` may be written for
-        // `len` bytes.
+        // SAFETY: By the type invariants the file has a reference, and a file owns its path. `buf`
+        // may be written for `len` bytes.
         let name = from_err_ptr(unsafe {
             bindings::d_path_unmarked(
                 bindings::file_user_path(self.as_ptr()),
@@ -63,8 +99,8 @@ impl LocalFile {
         // `MINORBITS` of include/linux/kdev_t.h.
         const MINORBITS: u32 = 20;
 
-        // SAFETY: `self` is a file with a reference, which holds its inode and, by that, the super
-        // block. Both fields are set before the file is opened and stay as they are.
+        // SAFETY: By the type invariants the file has a reference, which holds its inode and, by
+        // that, the super block. Both fields are set before the file is opened and stay.
         let (dev, ino) = unsafe {
             let inode = bindings::file_user_inode(self.as_ptr());
             ((*(*inode).i_sb).s_dev, (*inode).i_ino)
