@@ -3,8 +3,8 @@
 //! The walk through an address space.
 //!
 //! Each VMA and each gap is looked up anew by the address behind the one before it, so that what
-//! stays mapped throughout appears, and what is listed never goes back. Nothing is tried again until
-//! it fits together: what may not fit is marked.
+//! stays mapped throughout appears, and what is listed never goes back. Nothing is tried again
+//! until it fits together: what may not fit is marked.
 
 use super::{
     batch::{Batch, Full, Name, NamePlace},
@@ -286,8 +286,8 @@ impl<'a> Walk<'a> {
         let inode = last.file.user_inode();
         record.valid |=
             MAPS_LOCKLESS_FIELD_PGOFF | MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO;
-        record.pgoff = ((vma.pgoff as u64) << PAGE_SHIFT)
-            .wrapping_add(record.start - record.vma_start);
+        record.pgoff =
+            ((vma.pgoff as u64) << PAGE_SHIFT).wrapping_add(record.start - record.vma_start);
         record.dev_major = inode.major;
         record.dev_minor = inode.minor;
         record.ino = inode.ino;

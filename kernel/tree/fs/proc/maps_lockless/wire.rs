@@ -181,7 +181,7 @@ pub struct maps_lockless_vma {
     pub flags: u32,
     /// `MAPS_LOCKLESS_NAME_*`.
     pub name_kind: u32,
-    /// First address. Never below the end of the record before, nor the page of the read's position.
+    /// First address. Never below the end of the record before, nor the page a read began at.
     pub start: u64,
     /// First address behind.
     pub end: u64,

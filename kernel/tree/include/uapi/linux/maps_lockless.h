@@ -283,7 +283,7 @@ struct maps_lockless_vma {
 	__u32 name_kind;
 	/*
 	 * First address. Never below the end of the record before, nor the page
-	 * of the read's position.
+	 * a read began at.
 	 */
 	__u64 start;
 	/* First address behind. */

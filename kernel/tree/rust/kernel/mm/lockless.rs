@@ -11,20 +11,20 @@
 //! * A VMA's range is the one under which the maple tree has it. `vm_start` and `vm_end` share
 //!   their memory with the slab's free pointer; they are compared with, never told.
 //! * A lookup is one walk from the root of the tree to an address. It finds the entry or the gap
-//!   there. To step on to the next entry in the tree, as `mas_find()` does, could miss what is merged
-//!   or moved between the walk and the step.
+//!   there. To step on to the next entry in the tree, as `mas_find()` does, could miss what is
+//!   merged or moved between the walk and the step.
 //! * Every field is copied once, by a volatile load, then `mm->maps_free_seq` is read again.
 //!   Unmoved since before the lookup, it proves that the VMA had not been freed when the last
 //!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
 //!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
 //! * What a copied pointer points to is looked at after the proof only. A file is the exception:
 //!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
-//! * The number of attempts is fixed. There is no wait and no lock. (A walk begins anew where a node
-//!   that it came to was replaced meanwhile, as every RCU walk of a maple tree does.)
+//! * The number of attempts is fixed. There is no wait and no lock. (A walk begins anew where a
+//!   node that it came to was replaced meanwhile, as every RCU walk of a maple tree does.)
 //!
 //! The proof is about whose data it is. It is not about consistency: a VMA that is changed in place
-//! while it is copied tears. Writers lock a VMA before they change it, by `vm_lock_seq`, so that its
-//! value tells a reader when that may have happened.
+//! while it is copied tears. Writers lock a VMA before they change it, by `vm_lock_seq`, so that
+//! its value tells a reader when that may have happened.
 
 use super::{virt::vm_flags_t, MmWithUser};
 use crate::{
@@ -430,8 +430,8 @@ impl<'rcu> UnprovedVma<'rcu> {
     /// The VMA was a VMA of an mm with users, found in its maple tree and not freed, when the last
     /// field was copied.
     unsafe fn into_proved(self, stable: bool) -> ProvedVma<'rcu> {
-        // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set before
-        // the VMA enters the tree, and points to a static.
+        // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set
+        // before the VMA enters the tree, and points to a static.
         let special = unsafe {
             bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
         };
@@ -440,9 +440,9 @@ impl<'rcu> UnprovedVma<'rcu> {
             flags: self.flags,
             pgoff: self.pgoff,
             file: self.file,
-            // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names are
-            // freed by `kfree_rcu()` and never change, so that the string is good until the section
-            // ends.
+            // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names
+            // are freed by `kfree_rcu()` and never change, so that the string is good until the
+            // section ends.
             anon_name: unsafe { self.anon_name.as_ref() }
                 .map(|name| unsafe { CStr::from_char_ptr(name.name.as_ptr()) }),
             // SAFETY: Not null, it is a string constant.
