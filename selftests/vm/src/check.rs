@@ -18,7 +18,7 @@ use std::{
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[
@@ -36,6 +36,7 @@ const CHECKS: [Check; 6] = [
     }),
     ("docs/abi.md describes wire.rs", |_| abi_document()),
     ("checkpatch.pl on the exported series", checkpatch),
+    ("the exported series applies with git am", git_am),
 ];
 
 /// Runs all checks and the tests of the workspace.
@@ -129,6 +130,11 @@ fn checkpatch(linux: Option<&Path>) -> Result<()> {
         bail!("{text}{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+fn git_am(linux: Option<&Path>) -> Result<()> {
+    let mails = series::export(&source::unpacked(linux)?, &paths::work("series")?)?;
+    series::reapply(&mails)
 }
 
 /// The format's names, offsets and values, as wire.rs has them, must all stand in docs/abi.md, in

@@ -273,6 +273,15 @@ pub fn export(linux: &Path, dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(mails.lines().map(PathBuf::from).collect())
 }
 
+/// Applies the mails that [`export`] wrote to what they were made for. They must lead to the same.
+pub fn reapply(mails: &[PathBuf]) -> Result<()> {
+    let repository = paths::work("export")?;
+    let base = format!("HEAD~{}", mails.len());
+    exec::run(git(&repository).args(["checkout", "--quiet", "-b", "again", &base]))?;
+    exec::run(git(&repository).args(["am", "--quiet"]).args(mails))?;
+    exec::run(git(&repository).args(["diff", "--exit-code", "--stat", "again", "@{-1}"]))
+}
+
 /// git, with a name for the commits where the user has none.
 fn git(repository: &Path) -> Command {
     let mut git = Command::new("git");
