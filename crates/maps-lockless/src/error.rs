@@ -18,8 +18,12 @@ pub struct Error {
 #[derive(Debug)]
 enum Cause {
     Os(Errno),
+    /// ENOENT, and yet the process is there.
+    Unsupported,
     Format(DecodeError),
-    Text { line: usize },
+    Text {
+        line: usize,
+    },
     Stuck,
 }
 
@@ -28,6 +32,13 @@ impl Error {
         Self {
             path: path.into(),
             cause: Cause::Os(errno),
+        }
+    }
+
+    pub(crate) fn unsupported(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Unsupported,
         }
     }
 
@@ -60,13 +71,19 @@ impl Error {
     fn os_errno(&self) -> Option<Errno> {
         match self.cause {
             Cause::Os(errno) => Some(errno),
+            Cause::Unsupported => Some(Errno::ENOENT),
             _ => None,
         }
     }
 
-    /// There is no such process, or the file that was asked for does not exist.
+    /// There is no such process or thread.
     pub fn is_not_found(&self) -> bool {
-        matches!(self.os_errno(), Some(Errno::ENOENT))
+        matches!(self.cause, Cause::Os(Errno::ENOENT))
+    }
+
+    /// This kernel does not have the source that was asked for.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.cause, Cause::Unsupported)
     }
 
     /// The process has exited meanwhile.
@@ -81,7 +98,10 @@ impl Error {
 
     /// What the kernel returned cannot be understood.
     pub fn is_malformed(&self) -> bool {
-        !matches!(self.cause, Cause::Os(_))
+        matches!(
+            self.cause,
+            Cause::Format(_) | Cause::Text { .. } | Cause::Stuck
+        )
     }
 }
 
@@ -90,6 +110,10 @@ impl fmt::Display for Error {
         let path = self.path.display();
         match &self.cause {
             Cause::Os(Errno::ENOENT) => write!(f, "{path}: no such process (ENOENT)"),
+            Cause::Unsupported => write!(
+                f,
+                "{path}: this kernel has no such file (ENOENT): try another source"
+            ),
             Cause::Os(Errno::ESRCH) => write!(f, "{path}: the process has exited (ESRCH)"),
             Cause::Os(errno @ (Errno::EACCES | Errno::EPERM)) => write!(
                 f,
@@ -112,7 +136,7 @@ impl std::error::Error for Error {
         match &self.cause {
             Cause::Format(error) => Some(error),
             // The text has the errno.
-            Cause::Os(_) | Cause::Text { .. } | Cause::Stuck => None,
+            Cause::Os(_) | Cause::Unsupported | Cause::Text { .. } | Cause::Stuck => None,
         }
     }
 }

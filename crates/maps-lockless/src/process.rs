@@ -47,8 +47,7 @@ impl From<u32> for Process {
 /// Reads the mappings of a process from the best source that the kernel has.
 pub fn read(process: Process) -> Result<Listing, Error> {
     match read_from(process, Source::Lockless) {
-        // No such file, or no such process? The other source tells.
-        Err(error) if error.is_not_found() => read_from(process, Source::Maps),
+        Err(error) if error.is_unsupported() => read_from(process, Source::Maps),
         result => result,
     }
 }
@@ -56,7 +55,16 @@ pub fn read(process: Process) -> Result<Listing, Error> {
 /// Reads the mappings of a process from one source, or not at all.
 pub fn read_from(process: Process, source: Source) -> Result<Listing, Error> {
     match source {
-        Source::Lockless => source::lockless::read(process.file("maps_lockless")),
+        Source::Lockless => {
+            let path = process.file("maps_lockless");
+            match source::lockless::read(path.clone()) {
+                // No such file, or no such process? Its folder tells.
+                Err(error) if error.is_not_found() && process.file("").exists() => {
+                    Err(Error::unsupported(path))
+                }
+                result => result,
+            }
+        }
         Source::Maps => source::maps::read(process.file("maps")),
     }
 }

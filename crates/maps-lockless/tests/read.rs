@@ -33,7 +33,10 @@ fn no_such_process() {
     assert!(error.is_not_found() && !error.is_permission() && !error.is_malformed());
     assert_eq!(error.errno(), Some(2));
     let text = error.to_string();
-    assert_eq!(text, "/proc/4294967295/maps: no such process (ENOENT)");
+    assert_eq!(
+        text,
+        "/proc/4294967295/maps_lockless: no such process (ENOENT)"
+    );
 }
 
 #[test]
@@ -48,4 +51,16 @@ fn a_process_that_exited() {
     let pid = child.id();
     child.wait().unwrap();
     assert!(read(pid.into()).unwrap_err().is_not_found());
+}
+
+#[test]
+fn a_kernel_without_the_file_is_no_missing_process() {
+    let process = Process::new(std::process::id());
+    match read_from(process, Source::Lockless) {
+        Ok(listing) => assert_eq!(listing.source, Source::Lockless),
+        Err(error) => {
+            assert!(error.is_unsupported() && !error.is_not_found());
+            assert_eq!(read(process).unwrap().source, Source::Maps);
+        }
+    }
 }

@@ -58,7 +58,7 @@ fn no_process() -> Result<()> {
     let (output, stderr) = lsmaps(&["999999"])?;
     ensure!(output.status.code() == Some(1) && output.stdout.is_empty());
     ensure!(
-        stderr == "lsmaps: /proc/999999/maps: no such process (ENOENT)\n",
+        stderr == "lsmaps: /proc/999999/maps_lockless: no such process (ENOENT)\n",
         "{stderr}"
     );
     Ok(())

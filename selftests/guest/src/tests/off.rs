@@ -27,7 +27,7 @@ fn no_file() -> Result<()> {
         ensure!(fs::exists(format!("{dir}/maps"))?);
     }
     let error = read_from(Process::new(pid), Source::Lockless).err();
-    ensure!(error.is_some_and(|error| error.is_not_found()));
+    ensure!(error.is_some_and(|error| error.is_unsupported()));
     Ok(())
 }
 
