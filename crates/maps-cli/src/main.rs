@@ -6,7 +6,7 @@ mod sanitize;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use maps_lockless::{Completeness, Listing, Process, Source, text};
+use maps_lockless::{Completeness, Listing, Mapping, Marks, Process, Source, text};
 use std::{
     io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
@@ -83,6 +83,9 @@ fn write_listing(listing: &Listing, raw: bool) -> io::Result<()> {
     for mapping in &listing.mappings {
         line.clear();
         text::write_line(&mut line, mapping)?;
+        if !raw {
+            mark(&mut line, mapping);
+        }
         if escape {
             out.write_all(sanitize::for_terminal(&line).as_bytes())?;
         } else {
@@ -95,6 +98,17 @@ fn write_listing(listing: &Listing, raw: bool) -> io::Result<()> {
     out.flush()
 }
 
+/// Adds to a line what the kernel had to say against it.
+fn mark(line: &mut Vec<u8>, mapping: &Mapping) {
+    let mark = match mapping.marks {
+        Marks { withheld: true, .. } => "withheld: the range alone is known",
+        Marks { unstable: true, .. } => "unstable",
+        _ => return,
+    };
+    line.pop();
+    line.extend(format!("  # {mark}\n").as_bytes());
+}
+
 /// One line: how many, from where, and what is known of tearing.
 fn summary(listing: &Listing) -> String {
     let marked = listing
@@ -105,6 +119,7 @@ fn summary(listing: &Listing) -> String {
     let judgement = match listing.consistent {
         Some(true) => "consistent".to_owned(),
         Some(false) => format!("changed while it was read, {marked} marked"),
+        None if listing.mappings.is_empty() => "nothing is mapped".to_owned(),
         None => "may be torn, the source does not tell".to_owned(),
     };
     format!(

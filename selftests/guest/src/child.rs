@@ -59,6 +59,11 @@ impl Target {
         Ok(())
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Kills it. It stays a zombie until [`Target::reap`].
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

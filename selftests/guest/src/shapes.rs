@@ -74,6 +74,7 @@ pub fn run(shape: &str) -> Result<()> {
             bail!(nix::unistd::execv(c"/bin/target", &[c"/bin/target", c"plain"]).unwrap_err());
         }
         "churn" => churn(),
+        _ if shape.starts_with("reader-") => read_for_ever(&shape["reader-".len()..]),
         "exited-main-thread" => {
             thread::spawn(|| {
                 let _ = wait();
@@ -104,6 +105,7 @@ fn make(shape: &str) -> Result<String> {
     }
     match shape {
         "plain" | "exec" | "exited-main-thread" => {}
+        _ if shape.starts_with("reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
         "vmas-1000" => alternate(1_000)?,
         "vmas-10000" => alternate(10_000)?,
@@ -285,6 +287,13 @@ fn arena() -> Result<*mut c_void> {
 }
 
 static ARENA: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// Reads the mappings of process `pid` again and again.
+fn read_for_ever(pid: &str) -> Result<()> {
+    loop {
+        fs::read(format!("/proc/{pid}/maps_lockless"))?;
+    }
+}
 
 /// Maps and unmaps pages of the arena at random, for ever.
 fn churn() -> Result<()> {

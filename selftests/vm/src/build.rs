@@ -27,6 +27,8 @@ pub enum Flavour {
     Debug,
     /// With the option off.
     Off,
+    /// The smallest that compiles the series, for `build --each-commit`. Not for booting.
+    Small,
 }
 
 impl Flavour {
@@ -36,6 +38,7 @@ impl Flavour {
             Self::Plain => "plain",
             Self::Debug => "debug",
             Self::Off => "off",
+            Self::Small => "small",
         }
     }
 
@@ -45,6 +48,7 @@ impl Flavour {
             Self::Plain => &["base"],
             Self::Debug => &["base", "debug"],
             Self::Off => &["base", "off"],
+            Self::Small => &["small"],
         }
     }
 }
@@ -62,13 +66,13 @@ pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
     builder.build(flavour, false)
 }
 
-/// Builds a kernel after each commit of the series.
-pub fn each_commit(linux: Option<&Path>, flavour: Flavour) -> Result<()> {
+/// Builds a small kernel after each commit of the series.
+pub fn each_commit(linux: Option<&Path>) -> Result<()> {
     let builder = Builder::new(linux)?;
     for (i, commit) in series::read()?.iter().enumerate() {
         eprintln!("commit {}: {}", i + 1, commit.subject()?);
         series::install(&builder.tree, i + 1)?;
-        builder.build(flavour, true)?;
+        builder.build(Flavour::Small, true)?;
     }
     Ok(())
 }
@@ -106,10 +110,8 @@ impl Builder {
             .env_remove("RUSTFLAGS")
             .env_remove("RUSTUP_TOOLCHAIN")
             .env_remove("MAKEFLAGS");
-        if let Some(clippy) = &self.tools.clippy {
-            make.arg("CLIPPY=1")
-                .arg(format!("CLIPPY_DRIVER={}", clippy.display()));
-        }
+        make.arg("CLIPPY=1")
+            .arg(format!("CLIPPY_DRIVER={}", self.tools.clippy.display()));
         Ok(make)
     }
 
@@ -127,16 +129,21 @@ impl Builder {
         if !partial
             && config.exists()
             && fs::read_to_string(&fragment).is_ok_and(|last| last == wanted)
-            && newer_than(&config, &self.tree.join("fs/proc/maps_lockless/Kconfig"))
+            && series::files()?
+                .iter()
+                .filter(|file| is_kconfig(file))
+                .all(|file| newer_than(&config, &self.tree.join(file)))
         {
             return Ok(());
         }
-        fs::write(&fragment, &wanted)?;
+        // Not the one that the last check was of: it is put in its place after this one.
+        let checked = fragment.with_extension("new");
+        fs::write(&checked, &wanted)?;
         let log = paths::work("logs")?.join(format!("config-{}.log", flavour.name()));
         exec::run_logged(
             self.make(flavour)?
                 .arg("allnoconfig")
-                .env("KCONFIG_ALLCONFIG", &fragment),
+                .env("KCONFIG_ALLCONFIG", &checked),
             &log,
         )?;
         // Kconfig drops what it does not know or cannot have without a word.
@@ -148,6 +155,7 @@ impl Builder {
         if !lost.is_empty() && !partial {
             bail!("this kernel cannot have {}", lost.join(" "));
         }
+        fs::rename(&checked, &fragment)?;
         Ok(())
     }
 
@@ -208,10 +216,9 @@ impl Builder {
 
     /// A warning in what the series brings or changes is an error.
     fn fail_on_warnings(&self, complaints: &[String]) -> Result<()> {
-        let ours: Vec<String> = series::new_files()?
+        let ours: Vec<String> = series::files()?
             .iter()
-            .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
-            .filter(|name| name.ends_with(".rs") || name.ends_with(".c") || name.ends_with(".h"))
+            .map(|file| file.display().to_string())
             .collect();
         let mut lines = complaints.iter();
         while let Some(line) = lines.next() {
@@ -225,9 +232,8 @@ impl Builder {
                 .any(|name| line.contains(name) || place.contains(name))
             {
                 // So that the next build says it again.
-                for file in series::new_files()? {
-                    let name = file.strip_prefix(paths::root().join("kernel/tree"))?;
-                    let _ = fs::remove_file(self.tree.join(name));
+                for file in series::files()? {
+                    let _ = fs::remove_file(self.tree.join(file));
                 }
                 bail!("a warning of the compiler:\n{}", complaints.join("\n"));
             }
@@ -253,6 +259,12 @@ fn effective(config: &str) -> Vec<&str> {
         })
         .map(|(_, line)| *line)
         .collect()
+}
+
+fn is_kconfig(file: &Path) -> bool {
+    file.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with("Kconfig"))
 }
 
 fn newer_than(path: &Path, other: &Path) -> bool {

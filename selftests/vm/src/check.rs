@@ -142,7 +142,19 @@ fn git_am(linux: Option<&Path>) -> Result<()> {
 fn abi_document() -> Result<()> {
     let document = paths::root().join("docs/abi.md");
     let text = fs::read_to_string(&document).with_context(|| document.display().to_string())?;
-    let missing: Vec<String> = rows(&wire_source::read()?)
+    let rows = rows(&wire_source::read()?);
+    let extra: Vec<&str> = text
+        .lines()
+        .filter(|line| is_row(line) && !rows.iter().any(|row| line.starts_with(row.as_str())))
+        .collect();
+    if !extra.is_empty() {
+        bail!(
+            "{} has rows that wire.rs has not:\n{}",
+            document.display(),
+            extra.join("\n")
+        );
+    }
+    let missing: Vec<String> = rows
         .into_iter()
         .filter(|row| !text.lines().any(|line| line.starts_with(row.as_str())))
         .collect();
@@ -154,6 +166,16 @@ fn abi_document() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether a line of the document is a row for a constant or a field.
+fn is_row(line: &str) -> bool {
+    let mut cells = line.split(" | ");
+    let first = cells.next().unwrap_or_default();
+    first.starts_with("| `MAPS_LOCKLESS_")
+        || cells
+            .next()
+            .is_some_and(|kind| kind.starts_with('u') && kind[1..].parse::<u8>().is_ok())
 }
 
 /// The beginnings of the tables' rows that describe the format.

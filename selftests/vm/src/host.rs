@@ -14,10 +14,10 @@ use std::{
 pub const LLVM: &str = "-19";
 
 /// What shows that a package is there, and the package.
-const NEEDS: [(&str, &str); 21] = [
-    ("/usr/bin/clang-19", "clang-19"),
-    ("/usr/bin/ld.lld-19", "lld-19"),
-    ("/usr/bin/llvm-objcopy-19", "llvm-19"),
+const NEEDS: [(&str, &str); 22] = [
+    ("clang-19", "clang-19"),
+    ("ld.lld-19", "lld-19"),
+    ("llvm-objcopy-19", "llvm-19"),
     ("/usr/lib/llvm-19/lib/libclang.so", "libclang-19-dev"),
     ("flex", "flex"),
     ("bison", "bison"),
@@ -30,6 +30,7 @@ const NEEDS: [(&str, &str); 21] = [
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("perl", "perl"),
+    ("python3", "python3"),
     ("patch", "patch"),
     ("git", "git"),
     ("ccache", "ccache"),
@@ -43,7 +44,7 @@ pub struct RustTools {
     /// A compiler that has its library's sources.
     pub rustc: PathBuf,
     /// Its clippy.
-    pub clippy: Option<PathBuf>,
+    pub clippy: PathBuf,
     /// bindgen.
     pub bindgen: PathBuf,
 }
@@ -72,17 +73,20 @@ pub fn rust_tools() -> Result<RustTools> {
                 &plain
             })?;
             kernel_rustc().context(
-                "no Rust compiler >= 1.85 with the sources of its library: with rustup, run \
-                 `rustup component add rust-src`",
+                "no Rust compiler >= 1.85 with clippy and the sources of its library: with rustup, \
+                 run `rustup component add rust-src clippy`",
             )?
         }
     };
-    let clippy = rustc.with_file_name("clippy-driver");
     Ok(RustTools {
-        clippy: clippy.exists().then_some(clippy),
+        clippy: clippy_of(&rustc),
         bindgen: bindgen()?,
         rustc,
     })
+}
+
+fn clippy_of(rustc: &Path) -> PathBuf {
+    rustc.with_file_name("clippy-driver")
 }
 
 fn kernel_rustc() -> Option<PathBuf> {
@@ -99,7 +103,9 @@ fn kernel_rustc() -> Option<PathBuf> {
                 .join("lib/rustlib/src/rust/library/core/src/lib.rs")
                 .exists()
         });
-        has_sources && version(rustc).is_some_and(|version| version >= (1, 85, 0))
+        has_sources
+            && clippy_of(rustc).exists()
+            && version(rustc).is_some_and(|version| version >= (1, 85, 0))
     })
 }
 
@@ -164,6 +170,12 @@ fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Has apt fetch its lists.
+pub fn update_apt() -> Result<()> {
+    let apt = privileged("apt-get").context("apt-get update takes root")?;
+    exec::run_logged(apt().arg("update"), &paths::work("logs")?.join("apt.log"))
+}
+
 /// How to run a program as root, if that can be done.
 fn privileged(program: &'static str) -> Option<impl Fn() -> Command> {
     let root = nix::unistd::geteuid().is_root();
@@ -190,7 +202,7 @@ fn privileged(program: &'static str) -> Option<impl Fn() -> Command> {
     })
 }
 
-/// The number of Debian's release, where this is Debian.
+/// The number of Debian's release, where this is Debian. The releases to come have none yet.
 pub fn debian_release() -> Option<u32> {
     let text = fs::read_to_string("/etc/os-release").ok()?;
     let field = |name: &str| {
@@ -201,7 +213,7 @@ pub fn debian_release() -> Option<u32> {
     if field("ID=") != Some("debian") {
         return None;
     }
-    field("VERSION_ID=")?.parse().ok()
+    field("VERSION_ID=").map_or(Some(u32::MAX), |number| number.parse().ok())
 }
 
 /// Finds a program on the PATH, or a file by its full name.

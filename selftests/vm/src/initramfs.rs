@@ -14,9 +14,10 @@ use std::{
 };
 
 /// The busybox commands that tests, the demo and a shell want.
-const APPLETS: [&str; 24] = [
+const APPLETS: [&str; 25] = [
     "cat", "cp", "cut", "dmesg", "echo", "env", "false", "grep", "head", "kill", "ls", "mkdir",
-    "more", "mount", "ps", "rm", "sh", "sleep", "tail", "true", "uname", "vi", "wc", "which",
+    "mkfifo", "more", "mount", "ps", "rm", "sh", "sleep", "tail", "true", "uname", "vi", "wc",
+    "which",
 ];
 
 /// Makes an initramfs that runs `command`. `mode` is the console's, for init.

@@ -30,21 +30,27 @@ struct Options {
     /// Use this Linux tree instead of a downloaded one. It is copied, not changed.
     #[arg(long, global = true, value_name = "DIR")]
     linux: Option<PathBuf>,
-    /// Which kernel.
-    #[arg(long, global = true, value_enum, default_value_t = Flavour::Plain)]
-    kernel: Flavour,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(clap::Args)]
+struct Kernel {
+    /// Which kernel.
+    #[arg(long = "kernel", value_enum, default_value_t = Flavour::Plain)]
+    flavour: Flavour,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Show lsmaps on live processes, one of which maps and unmaps all the time.
-    Demo,
+    Demo(Kernel),
     /// Run all tests, on this machine and in VMs with the plain and the debug kernel.
     Test(test::Options),
-    /// Run a command in the VM and return its exit status.
+    /// Run a command in the VM and return its exit status. Its standard input is empty.
     Run {
+        #[command(flatten)]
+        kernel: Kernel,
         /// Seconds after which the VM is ended.
         #[arg(long, default_value_t = 3600)]
         timeout: u64,
@@ -53,10 +59,12 @@ enum Command {
         command: Vec<String>,
     },
     /// Open a shell in the VM. It ends with the shell.
-    Shell,
+    Shell(Kernel),
     /// Build the kernel only.
     Build {
-        /// Build after each commit of the series. Takes an hour and more.
+        #[command(flatten)]
+        kernel: Kernel,
+        /// Build a small kernel after each commit of the series.
         #[arg(long)]
         each_commit: bool,
     },
@@ -67,9 +75,8 @@ enum Command {
     },
     /// Write the series as mails for `git am`.
     Export {
-        /// Where to.
-        #[arg(default_value = "target/vm/series")]
-        dir: PathBuf,
+        /// Where to. Without it, to target/vm/series.
+        dir: Option<PathBuf>,
     },
     /// Write the uapi header anew from the format's source.
     Header,
@@ -86,30 +93,33 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<ExitCode> {
-    let Options {
-        linux,
-        kernel,
-        command,
-    } = options;
+    let Options { linux, command } = options;
     let linux = linux.as_deref();
+    let _lock = paths::lock()?;
     match command {
-        Command::Demo => vm_command(linux, kernel, &["/bin/sh", "/bin/demo"], 600),
+        Command::Demo(kernel) => vm_command(linux, kernel.flavour, &["/bin/sh", "/bin/demo"], 600),
         Command::Test(options) => test::run(linux, &options),
-        Command::Run { command, timeout } => {
+        Command::Run {
+            kernel,
+            command,
+            timeout,
+        } => {
             let command: Vec<&str> = command.iter().map(String::as_str).collect();
-            vm_command(linux, kernel, &command, timeout)
+            vm_command(linux, kernel.flavour, &command, timeout)
         }
-        Command::Shell => {
-            let image = build::kernel(linux, kernel)?;
-            let vm = qemu::Vm::new(kernel, &image, &["/bin/sh"], qemu::Console::Terminal)?;
+        Command::Shell(Kernel { flavour }) => {
+            let image = build::kernel(linux, flavour)?;
+            let vm = qemu::Vm::new(flavour, &image, &["/bin/sh"], qemu::Console::Terminal)?;
             vm.interactive()
         }
-        Command::Build { each_commit: true } => {
-            build::each_commit(linux, kernel)?;
+        Command::Build {
+            each_commit: true, ..
+        } => {
+            build::each_commit(linux)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Build { each_commit: false } => {
-            println!("{}", build::kernel(linux, kernel)?.display());
+        Command::Build { kernel, .. } => {
+            println!("{}", build::kernel(linux, kernel.flavour)?.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Apply { tree } => {
@@ -119,6 +129,10 @@ fn run(options: Options) -> Result<ExitCode> {
         Command::Export { dir } => {
             host::prepare()?;
             let source = source::unpacked(linux)?;
+            let dir = match dir {
+                Some(dir) => dir,
+                None => paths::work("series")?,
+            };
             for mail in series::export(&source, &dir)? {
                 println!("{}", mail.display());
             }
@@ -130,11 +144,11 @@ fn run(options: Options) -> Result<ExitCode> {
 
 fn vm_command(
     linux: Option<&std::path::Path>,
-    kernel: Flavour,
+    flavour: Flavour,
     command: &[&str],
     timeout: u64,
 ) -> Result<ExitCode> {
-    let image = build::kernel(linux, kernel)?;
-    let vm = qemu::Vm::new(kernel, &image, command, qemu::Console::Raw)?;
+    let image = build::kernel(linux, flavour)?;
+    let vm = qemu::Vm::new(flavour, &image, command, qemu::Console::Raw)?;
     vm.passthrough(timeout)
 }

@@ -3,8 +3,10 @@
 //! Where things are.
 
 use anyhow::{Context, Result};
+use nix::fcntl::{Flock, FlockArg};
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -34,6 +36,20 @@ pub fn cache(name: &str) -> Result<PathBuf> {
         Path::new(&home).join(".cache/maps-lockless")
     };
     made(cache.join(name))
+}
+
+/// Keeps another `cargo vm` of this checkout waiting for as long as the lock is held.
+pub fn lock() -> Result<Flock<File>> {
+    let path = work("")?.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => return Ok(lock),
+        Err((file, _)) => file,
+    };
+    eprintln!("waiting for another cargo vm of this checkout ...");
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| errno)
+        .with_context(|| path.display().to_string())
 }
 
 fn made(dir: PathBuf) -> Result<PathBuf> {

@@ -20,7 +20,7 @@ use std::{
 /// What the command's console is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {
-    /// Bytes go through as they are.
+    /// What the command writes comes out as it is. Its own input is empty.
     Raw,
     /// A terminal.
     Terminal,
@@ -35,6 +35,7 @@ pub struct Vm {
     /// The kernel's log.
     log: PathBuf,
     status: PathBuf,
+    console: Console,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,21 +52,21 @@ impl Vm {
         } else {
             Accelerator::Tcg
         };
-        let mode = match console {
-            Console::Raw => "raw",
-            Console::Terminal => "tty",
-        };
-        Self::with(accelerator, flavour, image, mode, command)
+        Self::with(accelerator, flavour, image, console, command)
     }
 
     fn with(
         accelerator: Accelerator,
         flavour: Flavour,
         image: &Path,
-        mode: &str,
+        console: Console,
         command: &[&str],
     ) -> Result<Self> {
         let logs = paths::work("logs")?;
+        let mode = match console {
+            Console::Raw => "raw",
+            Console::Terminal => "tty",
+        };
         Ok(Self {
             accelerator,
             flavour,
@@ -73,6 +74,7 @@ impl Vm {
             archive: initramfs::make(image, flavour, mode, command)?,
             log: logs.join(format!("console-{}.log", flavour.name())),
             status: logs.join(format!("status-{}", flavour.name())),
+            console,
         })
     }
 
@@ -98,7 +100,14 @@ impl Vm {
             .arg(&self.archive)
             .args(["-append", "console=ttyS0 panic=-1 rdinit=/init"])
             .args(["-serial", &format!("file:{}", self.log.display())])
-            .args(["-chardev", "stdio,id=command,signal=off"])
+            // In a shell, an interrupt is for what runs in it.
+            .args([
+                "-chardev",
+                match self.console {
+                    Console::Raw => "stdio,id=command,signal=on",
+                    Console::Terminal => "stdio,id=command,signal=off",
+                },
+            ])
             .arg("-chardev")
             .arg(format!("file,id=status,path={}", self.status.display()))
             .args(["-device", "virtio-serial-pci"])
@@ -186,7 +195,13 @@ fn kvm_works(flavour: Flavour, image: &Path) -> Result<bool> {
     if kvm.is_err() {
         return Ok(false);
     }
-    let vm = Vm::with(Accelerator::Kvm, flavour, image, "raw", &["/bin/true"])?;
+    let vm = Vm::with(
+        Accelerator::Kvm,
+        flavour,
+        image,
+        Console::Raw,
+        &["/bin/true"],
+    )?;
     let child = vm.spawn(
         vm.qemu()
             .stdin(Stdio::null())

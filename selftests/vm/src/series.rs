@@ -76,6 +76,16 @@ fn patches() -> PathBuf {
     paths::root().join("kernel/patches").join(source::SERIES)
 }
 
+/// All files that the series adds or changes, relative to a Linux tree.
+pub fn files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for commit in read()? {
+        files.extend(commit.changed()?);
+        files.extend(commit.files);
+    }
+    Ok(files)
+}
+
 /// The new files of the series, by their full names.
 pub fn new_files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -153,11 +163,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         .map(|_| ())
 }
 
-/// Copies what `commits` change of `pristine` to `to`.
-fn copy_changed(commits: &[Commit], pristine: &Path, to: &Path) -> Result<()> {
+/// Copies to `to` what `commits` change, as Linux itself has it: from where [`install`] set it aside,
+/// or from the tree if nothing was installed yet.
+fn copy_changed(commits: &[Commit], linux: &Path, to: &Path) -> Result<()> {
+    let pristine = linux.with_file_name("pristine");
     for commit in commits {
         for file in commit.changed()? {
-            copy(&pristine.join(&file), &to.join(&file))?;
+            let aside = pristine.join(&file);
+            let from = if aside.exists() {
+                aside
+            } else {
+                linux.join(&file)
+            };
+            copy(&from, &to.join(&file))?;
         }
     }
     Ok(())
@@ -181,7 +199,7 @@ pub fn install(linux: &Path, count: usize) -> Result<()> {
         }
     }
     let _ = fs::remove_dir_all(&next);
-    copy_changed(&commits, &pristine, &next)?;
+    copy_changed(&commits, linux, &next)?;
     for commit in commits.iter().take(count) {
         commit.apply(&next)?;
     }
@@ -243,10 +261,8 @@ pub fn export(linux: &Path, dir: &Path) -> Result<Vec<PathBuf>> {
     let repository = paths::work("export")?;
     fs::remove_dir_all(&repository)?;
     fs::create_dir_all(&repository)?;
-    let pristine = linux.with_file_name("pristine");
-    let from = if pristine.exists() { &pristine } else { linux };
     exec::run(git(&repository).args(["init", "--quiet"]))?;
-    copy_changed(&commits, from, &repository)?;
+    copy_changed(&commits, linux, &repository)?;
     exec::run(git(&repository).args(["add", "--force", "--all"]))?;
     exec::run(git(&repository).args(["commit", "--quiet", "-m", "Linux"]))?;
     for commit in &commits {
@@ -286,6 +302,7 @@ pub fn reapply(mails: &[PathBuf]) -> Result<()> {
 fn git(repository: &Path) -> Command {
     let mut git = Command::new("git");
     git.arg("-C").arg(repository);
+    git.args(["-c", "commit.gpgsign=false"]);
     for (key, value) in [
         ("user.name", "maps_lockless"),
         ("user.email", "maps_lockless@localhost"),

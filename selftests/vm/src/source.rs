@@ -33,20 +33,26 @@ pub fn unpacked(user: Option<&Path>) -> Result<PathBuf> {
             )
         })?,
     };
-    eprintln!("Linux source: {}", tarball.display());
     unpack(&tarball, &work)
 }
 
-/// A tree that was unpacked to its end.
+/// A tree that was unpacked, or copied, to its end, and is of the right release.
 fn ready_tree(work: &Path) -> Result<Option<PathBuf>> {
     let tree = work.join("linux");
-    Ok(work.join("linux.complete").exists().then_some(tree))
+    let ready = fs::read_to_string(work.join("linux.complete")).unwrap_or_default();
+    if !ready.starts_with(SERIES) || !tree.exists() {
+        // Whatever is left, what was set aside of it included, is of no use.
+        fs::remove_dir_all(work)?;
+        fs::create_dir_all(work)?;
+        return Ok(None);
+    }
+    eprintln!("Linux {}", ready.trim_end());
+    Ok(Some(tree))
 }
 
 fn unpack(tarball: &Path, work: &Path) -> Result<PathBuf> {
     let tree = work.join("linux");
     let progress = Progress::new("unpacking", None);
-    let _ = fs::remove_dir_all(&tree);
     fs::create_dir_all(&tree)?;
     exec::run(
         Command::new("tar")
@@ -81,7 +87,9 @@ fn complete(work: &Path, tree: &Path, from: &str) -> Result<()> {
     if !version.starts_with(SERIES) {
         bail!("{from} is Linux {version}: the series is for {SERIES}");
     }
-    fs::write(work.join("linux.complete"), format!("{version} {from}\n"))?;
+    let ready = format!("{version} from {from}\n");
+    eprint!("Linux {ready}");
+    fs::write(work.join("linux.complete"), ready)?;
     Ok(())
 }
 
@@ -112,7 +120,8 @@ fn debian_tarball() -> Result<PathBuf> {
     }
     let package = format!("linux-source-{SERIES}");
     let dir = paths::cache("linux-source")?;
-    let tarball = dir.join(format!("usr/src/{package}.tar.xz"));
+    let inner = format!("usr/src/{package}.tar.xz");
+    let tarball = dir.join(format!("debian-{package}.tar.xz"));
     if tarball.exists() {
         return Ok(tarball);
     }
@@ -151,25 +160,39 @@ fn debian_tarball() -> Result<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .context("apt-get download left no package")?;
-    exec::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&dir))?;
+    // Within the work folder first: a tarball in the cache is a whole one.
+    let unpacked = apt_dir.join("unpacked");
+    exec::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&unpacked))?;
     fs::remove_file(&deb)?;
+    let part = tarball.with_extension("part");
+    fs::copy(unpacked.join(&inner), &part)?;
+    fs::rename(&part, &tarball)?;
+    fs::remove_dir_all(&apt_dir)?;
     progress.end();
     Ok(tarball)
 }
 
 /// The mirror that the system itself uses.
 fn debian_mirror() -> Result<String> {
+    if let Some(mirror) = listed_mirror()? {
+        return Ok(mirror);
+    }
+    // apt tells nothing before it has fetched its lists.
+    host::update_apt()?;
+    listed_mirror()?.context("the system's apt sources name no mirror of Debian")
+}
+
+fn listed_mirror() -> Result<Option<String>> {
     let uris = exec::output(Command::new("apt-get").args([
         "indextargets",
         "--format",
-        "$(SITE) $(REPO_URI)",
+        "$(REPO_URI)",
         "Created-By: Packages",
     ]))?;
-    uris.lines()
-        .filter_map(|line| line.split(' ').nth(1))
+    Ok(uris
+        .lines()
         .find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
-        .map(str::to_owned)
-        .context("the system's apt sources name no mirror of Debian")
+        .map(str::to_owned))
 }
 
 /// The newest tarball of the series on kernel.org, checked by the hash that stands beside it.

@@ -6,9 +6,10 @@ use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
 /// What a kernel says when something is wrong with it.
-const SPLATS: [&str; 16] = [
+const SPLATS: [&str; 19] = [
     "BUG:",
-    "BUG: KASAN",
+    "BUG kmalloc",
+    "Call Trace:",
     "WARNING:",
     "Oops",
     "Kernel panic",
@@ -19,6 +20,8 @@ const SPLATS: [&str; 16] = [
     "rcu_preempt kthread starved",
     "self-detected stall",
     "INFO: task",
+    "INFO: trying to register",
+    "hard LOCKUP",
     "soft lockup",
     "possible circular locking",
     "suspicious RCU usage",

@@ -8,7 +8,7 @@ use crate::{
     ktap::{Count, Reader},
     qemu::{Console, Vm},
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::{path::Path, process::ExitCode};
 
 /// What to test.
@@ -83,9 +83,12 @@ fn guest_run(
         command.push("--off");
     }
     let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
-    vm.lines(1800, |line| {
+    let status = vm.lines(1800, |line| {
         println!("{line}");
         reader.line(line);
     })?;
+    if status != 0 {
+        bail!("guest-tests exited with {status}");
+    }
     Ok(())
 }

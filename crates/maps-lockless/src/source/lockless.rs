@@ -32,16 +32,21 @@ pub(crate) fn read(path: PathBuf) -> Result<Listing, Error> {
         }
         evidence.add(&batch);
         if batch.is_final() {
+            let completeness = match batch.header().end_reason {
+                MAPS_LOCKLESS_END_COMPLETE => Completeness::Complete,
+                MAPS_LOCKLESS_END_GONE => Completeness::Gone,
+                MAPS_LOCKLESS_END_NO_MM => Completeness::NoAddressSpace,
+                _ => Completeness::Unknown,
+            };
             return Ok(Listing {
                 mappings,
                 source: Source::Lockless,
-                completeness: match batch.header().end_reason {
-                    MAPS_LOCKLESS_END_COMPLETE => Completeness::Complete,
-                    MAPS_LOCKLESS_END_GONE => Completeness::Gone,
-                    MAPS_LOCKLESS_END_NO_MM => Completeness::NoAddressSpace,
-                    _ => Completeness::Unknown,
+                completeness,
+                consistent: match completeness {
+                    Completeness::NoAddressSpace => None,
+                    Completeness::Complete => Some(evidence.consistent()),
+                    _ => Some(false),
                 },
-                consistent: Some(evidence.consistent()),
             });
         }
         // Addresses only ever go up, so that the number of reads has a bound.

@@ -58,8 +58,9 @@ pub struct Listing {
     pub source: Source,
     /// Whether these are all.
     pub completeness: Completeness,
-    /// Whether nothing changed from the first read(2) to the last, so that the listing is what the
-    /// process had mapped at one moment. [`None`] where the source cannot tell.
+    /// Whether the listing is whole and nothing changed from the first read(2) to the last, so that
+    /// it is what the process had mapped at one moment. [`None`] where the source cannot tell, or
+    /// where there is nothing to be told.
     pub consistent: Option<bool>,
 }
 

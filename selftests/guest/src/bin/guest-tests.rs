@@ -22,6 +22,7 @@ fn main() -> Result<ExitCode> {
 
     let mut all = if off { tests::off() } else { tests::on() };
     all.retain(|test| test.name.contains(&filter));
+    anyhow::ensure!(!all.is_empty(), "no test's name contains {filter:?}");
     println!("KTAP version 1\n1..{}", all.len());
     let mut failed = false;
     for (i, test) in all.iter().enumerate() {

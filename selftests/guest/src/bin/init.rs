@@ -22,7 +22,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write},
     os::unix::{ffi::OsStringExt, process::CommandExt},
-    process::Command,
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -60,9 +60,8 @@ fn run() -> Result<i32> {
         mount(Some(kind), target, Some(kind), MsFlags::empty(), Some(data))
             .with_context(|| format!("mount {target}"))?;
     }
-    // Too many for the default limit is what some tests are about.
-    let _ = fs::write("/proc/sys/vm/max_map_count", "1100000");
-    let _ = fs::write("/proc/sys/vm/nr_hugepages", "4");
+    // For what some tests map.
+    fs::write("/proc/sys/vm/nr_hugepages", "4").context("nr_hugepages")?;
 
     let command = fs::read("/command").context("/command")?;
     let mut words = command
@@ -90,7 +89,12 @@ fn run() -> Result<i32> {
         .env("TERM", "linux")
         .env("RUST_BACKTRACE", "1")
         .env("RUST_LIB_BACKTRACE", "0")
-        .stdin(console.try_clone()?)
+        .stdin(if mode == "raw" {
+            // Nothing would ever tell the console's end.
+            Stdio::null()
+        } else {
+            console.try_clone()?.into()
+        })
         .stdout(console.try_clone()?)
         .stderr(console.try_clone()?);
     #[expect(unsafe_code, reason = "pre_exec() has no safe form")]
@@ -100,13 +104,19 @@ fn run() -> Result<i32> {
             setsid()?;
             // The console becomes the controlling terminal, for job control in a shell. It fails
             // harmlessly where that is not wanted.
-            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0);
             Ok(())
         });
     }
-    let child = command
-        .spawn()
-        .with_context(|| program.to_string_lossy().into_owned())?;
+    let child = match command.spawn() {
+        Ok(child) => child,
+        // As a shell does.
+        Err(error) => {
+            writeln!(&console, "init: {}: {error}\r", program.display())?;
+            let _ = tcdrain(&console);
+            return Ok(127);
+        }
+    };
     let status = reap_until(Pid::from_raw(child.id().try_into()?))?;
     let _ = tcdrain(&console);
     Ok(status)

@@ -98,20 +98,26 @@ fn exec_meanwhile() -> Result<()> {
     Ok(())
 }
 
+/// Readers are killed at whatever moment. They leave nothing behind: the target can be listed, and
+/// when it exits its address space goes.
 fn reader_dies() -> Result<()> {
-    let target = Target::start("vmas-10000")?;
-    for delay in (0..20).map(Duration::from_millis) {
-        let mut reader = std::process::Command::new("/bin/cat")
-            .arg(format!("/proc/{}/maps_lockless", target.pid()))
-            .stdout(std::process::Stdio::null())
-            .spawn()?;
+    let mut target = Target::start("vmas-10000")?;
+    for delay in (0..40).map(Duration::from_millis) {
+        let mut reader = Target::start(&format!("reader-{}", target.pid()))?;
         thread::sleep(delay);
+        ensure!(reader.is_running()?, "the reader ended by itself");
         reader.kill()?;
-        reader.wait()?;
+        reader.reap()?;
     }
-    let (mappings, _) = Lockless::open(target.pid())?.rest(MIN)?;
+    let mut file = Lockless::open(target.pid())?;
+    let (mappings, _) = file.rest(MIN)?;
     ensure!(mappings.len() >= 10_000);
-    Ok(())
+
+    target.kill()?;
+    target.reap()?;
+    // A reference that a reader did not give back would keep the address space for ever.
+    file.seek(0)?;
+    is_final(&file.batch(HEADER)?, MAPS_LOCKLESS_END_GONE)
 }
 
 /// Whatever the moment, each listing of each process ends in a way that says what happened.

@@ -5,7 +5,7 @@
 use super::wire::*;
 use kernel::mm::virt::{flags, vm_flags_t};
 
-/// Which of the kernel's flags becomes which bit. `docs/abi.md` says why a flag is not here.
+/// Which of the kernel's flags becomes which bit.
 const TABLE: [(vm_flags_t, u64); 22] = [
     (flags::READ, MAPS_LOCKLESS_VMA_READ),
     (flags::WRITE, MAPS_LOCKLESS_VMA_WRITE),

@@ -3,8 +3,8 @@
 //! The wire format of `/proc/<pid>/maps_lockless`, ABI version 1.
 //!
 //! This file is the format's one source. The kernel and the `maps-lockless` library compile it as
-//! it stands, the uapi header is generated from it, and `docs/abi.md` describes it. It needs `core`
-//! and zerocopy's derives alone; a tree without zerocopy drops the two derive lines and the import.
+//! it stands, and the uapi header is generated from it. It needs `core` and zerocopy's derives
+//! alone; a tree without zerocopy drops the two derive lines and the import.
 //!
 //! Every field is a fixed-width integer in the byte order of the kernel that wrote it, naturally
 //! aligned, and every struct is a multiple of 8 bytes. `IntoBytes` proves at compile time that no
@@ -204,7 +204,7 @@ pub struct maps_lockless_vma {
     pub name_len: u32,
 }
 
-// A change of either size is a change of the ABI: docs/abi.md has the rules.
+// A change of either size is a change of the ABI.
 const _: () = assert!(size_of::<maps_lockless_batch>() == 80);
 const _: () = assert!(size_of::<maps_lockless_vma>() == 88);
 const _: () = assert!(align_of::<maps_lockless_batch>() == 8);
