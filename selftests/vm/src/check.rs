@@ -9,6 +9,11 @@ use crate::{
     wire_source::{self, Constant, Item},
 };
 use anyhow::{Context, Result, bail};
+use maps_lockless::{
+    Mapping,
+    decode::{Record, batches},
+    text,
+};
 use std::{
     fs,
     path::Path,
@@ -18,7 +23,7 @@ use std::{
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[
@@ -35,6 +40,9 @@ const CHECKS: [Check; 7] = [
         header::check()
     }),
     ("docs/abi.md describes wire.rs", |_| abi_document()),
+    ("a decoder written from docs/abi.md alone agrees", |_| {
+        python_decoder()
+    }),
     ("checkpatch.pl on the exported series", checkpatch),
     ("the exported series applies with git am", git_am),
 ];
@@ -128,6 +136,43 @@ fn checkpatch(linux: Option<&Path>) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || text.contains("WARNING:") || text.contains("ERROR:") {
         bail!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// The decoder in Python shows of each recorded stream what the library does.
+fn python_decoder() -> Result<()> {
+    let data = paths::root().join("crates/maps-lockless/tests/data");
+    let mut streams = 0;
+    for entry in fs::read_dir(&data).with_context(|| data.display().to_string())? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "stream")
+        {
+            continue;
+        }
+        let mut ours = Vec::new();
+        for batch in batches(&fs::read(&path)?) {
+            for record in batch?.records() {
+                if let Record::Vma(vma) = record? {
+                    text::write_line(&mut ours, &Mapping::from(vma))?;
+                }
+            }
+        }
+        let theirs = Command::new("python3")
+            .arg(paths::root().join("selftests/python/maps_lockless.py"))
+            .arg(&path)
+            .output()
+            .context("python3")?;
+        if !theirs.status.success() || theirs.stdout != ours {
+            let stderr = String::from_utf8_lossy(&theirs.stderr);
+            bail!("{}: it shows something else\n{stderr}", path.display());
+        }
+        streams += 1;
+    }
+    if streams == 0 {
+        bail!("{} has no stream", data.display());
     }
     Ok(())
 }
