@@ -7,7 +7,9 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
+use crate::raw::Lockless;
 use anyhow::{Context, Result, bail};
+use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
     fcntl::{OFlag, open},
     libc,
@@ -290,8 +292,9 @@ static ARENA: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::n
 
 /// Reads the mappings of process `pid` again and again.
 fn read_for_ever(pid: &str) -> Result<()> {
+    let pid = pid.parse()?;
     loop {
-        fs::read(format!("/proc/{pid}/maps_lockless"))?;
+        Lockless::open(pid)?.rest(MAPS_LOCKLESS_MIN_BUFFER as usize)?;
     }
 }
 
