@@ -217,7 +217,7 @@ fn abi_document() -> Result<()> {
 fn is_row(line: &str) -> bool {
     let mut cells = line.split(" | ");
     let first = cells.next().unwrap_or_default();
-    first.starts_with("| `MAPS_LOCKLESS_")
+    (first.starts_with("| `MAPS_LOCKLESS_") && first.ends_with('`'))
         || cells
             .next()
             .is_some_and(|kind| kind.starts_with('u') && kind[1..].parse::<u8>().is_ok())

@@ -84,6 +84,9 @@ impl Vm {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
             Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
         });
+        // q35 tells interrupts by tables. The older pc has a loop in ACPI's language for it, which the
+        // kernel gives up on after 30 s: an emulated KASAN kernel on a busy machine takes longer.
+        qemu.args(["-machine", "q35"]);
         qemu.args(["-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
             // KASAN's shadow takes an eighth, and more is held back from reuse.
             .args([
