@@ -19,7 +19,7 @@ use std::{
 /// What the test hook, lib/test_mmap_lock_hold.c, is driven by.
 const HOOK: &str = "/sys/kernel/debug/mmap_lock_hold";
 /// Milliseconds that it holds the locks for.
-const HOLD: u32 = 4000;
+const HOLD: u32 = 8000;
 
 /// Which VMAs are write-locked besides the mmap_lock.
 #[derive(Clone, Copy, PartialEq)]
