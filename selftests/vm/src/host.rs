@@ -158,7 +158,7 @@ fn install(packages: &[&str]) -> Result<()> {
     }
     let progress = Progress::new(format!("installing {list}"), None);
     let log = paths::work("logs")?.join("apt.log");
-    exec::run_logged(apt().arg("update"), &log)?;
+    update_apt()?;
     exec::run_logged(
         apt()
             .args(["install", "-y", "--no-install-recommends"])
