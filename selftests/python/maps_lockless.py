@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Decodes the file /proc/PID/maps_lockless. Written from docs/abi.md alone.
 
-    maps_lockless.py FILE...     writes what maps would show
-    maps_lockless.py -b FILE...  writes the batches' headers besides
+    maps_lockless.py -m FILE...  writes what maps would show
+    maps_lockless.py -a FILE...  writes all fields of all batches and records
 
 It shares no code with the library, so that their agreement says something of the document.
 """
@@ -12,13 +12,21 @@ import struct
 import sys
 
 MAGIC = 0x4C50414D
-HEADER = struct.Struct("=IHHIIIIQQQQQQII")
-VMA = struct.Struct("=HHIQIIQQQQQQIIII")
+HEADER = struct.Struct("=IHHIIIIQQQQQQQII")
+HEADER_NAMES = (
+    "magic version header_size size count flags end_reason next mm_id seq_begin seq_end fields "
+    "fields_asked vma_flags page_size reserved"
+).split()
+VMA = struct.Struct("=HHIQIIQQQQQQIIIIII")
+VMA_NAMES = (
+    "type fixed_size size valid flags name_kind start end vma_start vma_flags pgoff ino dev_major "
+    "dev_minor name_off name_len build_id_off build_id_len"
+).split()
 FINAL = 0x1
 TYPE_VMA = 1
-FIELD_FLAGS, FIELD_PGOFF, FIELD_DEV, FIELD_INO, FIELD_NAME = (1 << n for n in range(5))
+FIELD_BUILD_ID = 0x20
 DELETED = 0x8
-END = {1: "full", 2: "complete", 3: "gone", 4: "no mm", 5: "budget", 6: "signal", 7: "poll"}
+BUILD_ID_NOT_RESIDENT = 0x20
 
 
 class Malformed(Exception):
@@ -31,11 +39,7 @@ def batches(data):
     while at < len(data):
         if len(data) - at < HEADER.size:
             raise Malformed(f"truncated header at {at}")
-        names = (
-            "magic version header_size size count flags end_reason next mm_id seq_begin seq_end "
-            "fields vma_flags page_size reserved"
-        )
-        header = dict(zip(names.split(), HEADER.unpack_from(data, at)))
+        header = dict(zip(HEADER_NAMES, HEADER.unpack_from(data, at)))
         if header["magic"] != MAGIC or header["version"] != 1:
             raise Malformed(f"not version 1 of the format at {at}")
         size, begin = header["size"], header["header_size"]
@@ -58,15 +62,12 @@ def records(batch, at, count):
         if kind == TYPE_VMA:
             if fixed < VMA.size or fixed > size:
                 raise Malformed(f"bad fixed size at {at}")
-            names = (
-                "type fixed_size size valid flags name_kind start end vma_start vma_flags pgoff ino "
-                "dev_major dev_minor name_off name_len"
-            )
-            record = dict(zip(names.split(), VMA.unpack_from(batch, at)))
-            off, length = record["name_off"], record["name_len"]
-            if length and not begin <= off <= off + length <= at + size:
-                raise Malformed(f"bad name at {at}")
-            record["name"] = batch[off : off + length]
+            record = dict(zip(VMA_NAMES, VMA.unpack_from(batch, at)))
+            for blob in ("name", "build_id"):
+                off, length = record[blob + "_off"], record[blob + "_len"]
+                if length and not begin <= off <= off + length <= at + size:
+                    raise Malformed(f"bad {blob} at {at}")
+                record[blob] = batch[off : off + length] if length else b""
             yield record
         at += size
     if at != len(batch):
@@ -102,21 +103,36 @@ def maps_line(record):
     return line.encode() + shown + b"\n"
 
 
+def build_id(record):
+    """What is known of a record's build ID."""
+    if not record["valid"] & FIELD_BUILD_ID:
+        return "not-resident" if record["flags"] & BUILD_ID_NOT_RESIDENT else "unknown"
+    return record["build_id"].hex() or "absent"
+
+
+def fields_line(what, names, values):
+    """A line with all fields of a header or a record."""
+    return what + "".join(f" {name}={values[name]}" for name in names)
+
+
 def main(args):
-    show_batches = args[:1] == ["-b"]
+    if len(args) < 2 or args[0] not in ("-a", "-m"):
+        sys.exit(__doc__)
     out = sys.stdout.buffer
-    for path in args[show_batches:]:
+    for path in args[1:]:
         with open(path, "rb") as file:
             data = file.read()
         final = False
         for header, vmas in batches(data):
-            if show_batches:
-                reason = END.get(header["end_reason"], "?")
-                text = "# batch: %d records, %s, mm %d, count %d to %d\n"
-                values = (header["count"], reason, header["mm_id"])
-                out.write((text % (*values, header["seq_begin"], header["seq_end"])).encode())
+            if args[0] == "-a":
+                out.write(fields_line("batch", HEADER_NAMES, header).encode() + b"\n")
             for vma in vmas:
-                out.write(maps_line(vma))
+                if args[0] == "-m":
+                    out.write(maps_line(vma))
+                    continue
+                line = fields_line("vma", VMA_NAMES, vma)
+                line += f" name={vma['name'].hex()} build_id={build_id(vma)}\n"
+                out.write(line.encode())
             final = header["flags"] & FINAL
         if not final:
             raise Malformed(f"{path} has no final batch: the listing is not complete")

@@ -8,14 +8,18 @@
 //! `docs/abi.md` describes the format.
 
 use crate::wire::{
-    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
+    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_SELECTED, MAPS_LOCKLESS_BATCH_SIZE_VER0,
+    MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT,
+    MAPS_LOCKLESS_RECORD_SIZE_VER0, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
     maps_lockless_batch, maps_lockless_vma,
 };
-use core::{fmt, iter::FusedIterator};
-use zerocopy::FromBytes;
+use core::{fmt, iter::FusedIterator, mem::offset_of};
+use zerocopy::{FromBytes, IntoBytes};
 
-const HEADER: usize = size_of::<maps_lockless_batch>();
-const FIXED: usize = size_of::<maps_lockless_vma>();
+/// What a header has at least, whichever kernel it is from.
+const HEADER: usize = MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize;
+/// What the fixed part of a VMA's record has at least.
+const FIXED: usize = MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize;
 /// `type` and `size`, which every record of every type begins with.
 const RECORD_HEAD: usize = 8;
 
@@ -48,6 +52,8 @@ pub enum DecodeErrorKind {
     BadRange,
     /// A name whose bytes are not in the batch.
     BadName,
+    /// A build ID whose bytes are not in the batch.
+    BadBuildId,
 }
 
 impl fmt::Display for DecodeError {
@@ -67,6 +73,7 @@ impl fmt::Display for DecodeError {
             DecodeErrorKind::BadCount => "wrong number of records",
             DecodeErrorKind::BadRange => "a range that ends before it begins",
             DecodeErrorKind::BadName => "a name outside the batch",
+            DecodeErrorKind::BadBuildId => "a build ID outside the batch",
         };
         write!(f, "{what}, at offset {}", self.offset)
     }
@@ -76,6 +83,16 @@ impl core::error::Error for DecodeError {}
 
 fn error<T>(offset: usize, kind: DecodeErrorKind) -> Result<T, DecodeError> {
     Err(DecodeError { offset, kind })
+}
+
+/// The struct that `bytes` begin with. What an older kernel's does not have yet is zero, what a
+/// later one's has more is left out.
+fn prefix<T: FromBytes + IntoBytes>(bytes: &[u8]) -> T {
+    let mut value = T::new_zeroed();
+    for (to, from) in value.as_mut_bytes().iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    value
 }
 
 /// A batch: what one read(2) returned.
@@ -90,9 +107,10 @@ impl<'a> Batch<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         use DecodeErrorKind::*;
 
-        let Ok((header, _)) = maps_lockless_batch::read_from_prefix(bytes) else {
+        let Some(first) = bytes.get(..HEADER) else {
             return error(bytes.len(), Truncated);
         };
+        let header: maps_lockless_batch = prefix(first);
         if header.magic == MAPS_LOCKLESS_MAGIC.swap_bytes() {
             return error(0, ForeignByteOrder);
         }
@@ -112,6 +130,7 @@ impl<'a> Batch<'a> {
         let Some(bytes) = bytes.get(..size) else {
             return error(bytes.len(), Truncated);
         };
+        let header = prefix(&bytes[..header_size]);
         Ok(Self { header, bytes })
     }
 
@@ -128,6 +147,11 @@ impl<'a> Batch<'a> {
     /// Whether the listing ends with this batch.
     pub fn is_final(&self) -> bool {
         self.header.flags & MAPS_LOCKLESS_BATCH_FINAL != 0
+    }
+
+    /// Whether VMAs may have been left out because they were not asked for.
+    pub fn is_selected(&self) -> bool {
+        self.header.flags & MAPS_LOCKLESS_BATCH_SELECTED != 0
     }
 
     /// The records. A type that is not known here comes as [`Record::Unknown`].
@@ -199,6 +223,39 @@ pub struct Vma<'a> {
     pub fields: maps_lockless_vma,
     /// The name's bytes: raw, not terminated, not escaped. What they are, `name_kind` tells.
     pub name: &'a [u8],
+    /// The build ID's bytes, see [`Vma::build_id`].
+    id: &'a [u8],
+}
+
+/// What is known of the build ID of a mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildId<'a> {
+    /// Nothing: it was not asked for, or the VMA is not executable or maps no file, or its fields
+    /// were withheld.
+    Unknown,
+    /// The file has none.
+    Absent,
+    /// A part of the file that may have it was not in the page cache.
+    NotResident,
+    /// These bytes, at most 20 of them from the kernels of today.
+    Present(&'a [u8]),
+}
+
+impl<'a> Vma<'a> {
+    /// The build ID of the mapped file.
+    pub fn build_id(&self) -> BuildId<'a> {
+        if self.fields.valid & MAPS_LOCKLESS_FIELD_BUILD_ID == 0 {
+            if self.fields.flags & MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT != 0 {
+                BuildId::NotResident
+            } else {
+                BuildId::Unknown
+            }
+        } else if self.id.is_empty() {
+            BuildId::Absent
+        } else {
+            BuildId::Present(self.id)
+        }
+    }
 }
 
 /// The records of a batch. See [`Batch::records`].
@@ -236,36 +293,35 @@ impl<'a> Records<'a> {
             return Ok(Record::Unknown { r#type, bytes });
         }
 
-        let Ok((fields, _)) = maps_lockless_vma::read_from_prefix(bytes) else {
+        let Some(first) = bytes.get(..FIXED) else {
             return error(at + 4, BadSize);
         };
-        let fixed = usize::from(fields.fixed_size);
+        let fixed = usize::from(prefix::<maps_lockless_vma>(first).fixed_size);
         if fixed < FIXED || fixed % 8 != 0 || fixed > size {
             return error(at + 2, BadSize);
         }
+        let fields: maps_lockless_vma = prefix(&bytes[..fixed]);
         if fields.end < fields.start || fields.start < fields.vma_start {
-            return error(
-                at + core::mem::offset_of!(maps_lockless_vma, start),
-                BadRange,
-            );
+            return error(at + offset_of!(maps_lockless_vma, start), BadRange);
         }
-        let name = match fields.name_len as usize {
-            0 => Some(&[][..]),
-            len => {
-                let off = fields.name_off as usize;
-                // In this record, or in one before it.
-                (off >= self.header_size)
-                    .then_some(&self.batch[..self.offset])
-                    .and_then(|seen| seen.get(off..off.checked_add(len)?))
-            }
+        let Some(name) = self.blob(fields.name_off, fields.name_len) else {
+            return error(at + offset_of!(maps_lockless_vma, name_off), BadName);
         };
-        let Some(name) = name else {
-            return error(
-                at + core::mem::offset_of!(maps_lockless_vma, name_off),
-                BadName,
-            );
+        let Some(id) = self.blob(fields.build_id_off, fields.build_id_len) else {
+            return error(at + offset_of!(maps_lockless_vma, build_id_off), BadBuildId);
         };
-        Ok(Record::Vma(Vma { fields, name }))
+        Ok(Record::Vma(Vma { fields, name, id }))
+    }
+
+    /// Bytes that go with the record before `offset`: they stand in it, or in one before it.
+    fn blob(&self, off: u32, len: u32) -> Option<&'a [u8]> {
+        if len == 0 {
+            return Some(&[]);
+        }
+        let off = off as usize;
+        (off >= self.header_size)
+            .then_some(&self.batch[..self.offset])
+            .and_then(|seen| seen.get(off..off.checked_add(len as usize)?))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use maps_lockless::{
     Mapping,
-    decode::{Batch, Record, batches},
+    decode::{Batch, BuildId, Record, batches},
     text,
     wire::*,
 };
@@ -39,6 +39,7 @@ fn a_stream_shows_what_maps_showed() {
         "anon-shmem-name",
         "deleted-file",
         "file-vmas-1000",
+        "flags",
         "memfd",
         "name-live-deleted",
         "name-newline",
@@ -90,6 +91,45 @@ fn a_changing_process_was_seen_to_change() {
     assert_ne!(batch.header().seq_begin, batch.header().seq_end);
     let all = mappings(&batch);
     assert!(all.windows(2).all(|pair| pair[0].end <= pair[1].start));
+}
+
+#[test]
+fn build_ids_are_told_apart() {
+    let stream = data("build-ids.stream");
+    let batch = Batch::parse(&stream).unwrap();
+    assert_eq!(batch.header().fields_asked, batch.header().fields);
+    let mut answers: Vec<String> = batch
+        .records()
+        .filter_map(|record| match record.unwrap() {
+            Record::Vma(vma) => match vma.build_id() {
+                BuildId::Unknown => None,
+                BuildId::Present(id) => Some(format!("{} bytes", id.len())),
+                other => Some(format!("{other:?}")),
+            },
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    answers.sort();
+    answers.dedup();
+    let expected = ["20 bytes", "6 bytes", "8 bytes", "Absent", "NotResident"];
+    assert_eq!(answers, expected);
+}
+
+#[test]
+fn a_selection_is_told() {
+    let stream = data("selected.stream");
+    let batch = Batch::parse(&stream).unwrap();
+    assert!(batch.is_selected() && batch.is_final());
+    let executable = |mapping: &Mapping| mapping.permissions.unwrap().execute;
+    assert!(mappings(&batch).iter().all(executable));
+
+    let stream = data("ranges-alone.stream");
+    for batch in batches(&stream) {
+        let batch = batch.unwrap();
+        assert!(!batch.is_selected() && batch.header().count <= 5);
+        let unknown = |mapping: &Mapping| mapping.permissions.is_none();
+        assert!(mappings(&batch).iter().all(unknown));
+    }
 }
 
 #[test]

@@ -3,17 +3,12 @@
 //! What is checked on this machine, without a VM.
 
 use crate::{
-    exec, header, host,
+    decoders, exec, header, host,
     ktap::Count,
     paths, series, source,
     wire_source::{self, Constant, Item},
 };
 use anyhow::{Context, Result, bail};
-use maps_lockless::{
-    Mapping,
-    decode::{Record, batches},
-    text,
-};
 use std::{
     fs,
     path::Path,
@@ -41,7 +36,7 @@ const CHECKS: [Check; 8] = [
     }),
     ("docs/abi.md describes wire.rs", |_| abi_document()),
     ("a decoder written from docs/abi.md alone agrees", |_| {
-        python_decoder()
+        decoders::agree(&paths::root().join("crates/maps-lockless/tests/data"))
     }),
     ("checkpatch.pl on the exported series", checkpatch),
     ("the exported series applies with git am", git_am),
@@ -136,43 +131,6 @@ fn checkpatch(linux: Option<&Path>) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || text.contains("WARNING:") || text.contains("ERROR:") {
         bail!("{text}{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-/// The decoder in Python shows of each recorded stream what the library does.
-fn python_decoder() -> Result<()> {
-    let data = paths::root().join("crates/maps-lockless/tests/data");
-    let mut streams = 0;
-    for entry in fs::read_dir(&data).with_context(|| data.display().to_string())? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "stream")
-        {
-            continue;
-        }
-        let mut ours = Vec::new();
-        for batch in batches(&fs::read(&path)?) {
-            for record in batch?.records() {
-                if let Record::Vma(vma) = record? {
-                    text::write_line(&mut ours, &Mapping::from(vma))?;
-                }
-            }
-        }
-        let theirs = Command::new("python3")
-            .arg(paths::root().join("selftests/python/maps_lockless.py"))
-            .arg(&path)
-            .output()
-            .context("python3")?;
-        if !theirs.status.success() || theirs.stdout != ours {
-            let stderr = String::from_utf8_lossy(&theirs.stderr);
-            bail!("{}: it shows something else\n{stderr}", path.display());
-        }
-        streams += 1;
-    }
-    if streams == 0 {
-        bail!("{} has no stream", data.display());
     }
     Ok(())
 }

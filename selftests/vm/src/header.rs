@@ -19,10 +19,18 @@ const BEGIN: &str = "/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
 #ifndef _UAPI_LINUX_MAPS_LOCKLESS_H
 #define _UAPI_LINUX_MAPS_LOCKLESS_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 ";
 
-const END: &str = "\n#endif /* _UAPI_LINUX_MAPS_LOCKLESS_H */\n";
+const END: &str = "
+/*
+ * Sets what later reads of the open file return. Its number is made with the
+ * type of the argument's first field, so that it stays while the struct grows.
+ */
+#define MAPS_LOCKLESS_IOC_REQUEST\t_IOWR(MAPS_LOCKLESS_IOC_TYPE, MAPS_LOCKLESS_IOC_NR, __u64)
+
+#endif /* _UAPI_LINUX_MAPS_LOCKLESS_H */\n";
 
 /// The longest line that the kernel's style likes.
 const WIDTH: usize = 80;

@@ -14,10 +14,10 @@ use std::{
 };
 
 /// The busybox commands that tests, the demo and a shell want.
-const APPLETS: [&str; 25] = [
-    "cat", "cp", "cut", "dmesg", "echo", "env", "false", "grep", "head", "kill", "ls", "mkdir",
-    "mkfifo", "more", "mount", "ps", "rm", "sh", "sleep", "tail", "true", "uname", "vi", "wc",
-    "which",
+const APPLETS: [&str; 26] = [
+    "cat", "cp", "cut", "dd", "dmesg", "echo", "env", "false", "grep", "head", "kill", "ls",
+    "mkdir", "mkfifo", "more", "mount", "ps", "rm", "sh", "sleep", "tail", "true", "uname", "vi",
+    "wc", "which",
 ];
 
 /// Makes an initramfs that runs `command`. `mode` is the console's, for init.
@@ -55,6 +55,7 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
         file(&format!("/bin/{name}"), &programs.join(name))?;
     }
     file("/bin/target-dynamic", &dynamic)?;
+    file("/bin/reader32", &reader32(&dir)?)?;
     for library in libraries(&dynamic)? {
         let name = library
             .file_name()
@@ -110,6 +111,36 @@ fn guest_programs(linked: bool) -> Result<PathBuf> {
             .current_dir(paths::root()),
     )?;
     Ok(dir.join(target).join("release"))
+}
+
+/// Builds the 32-bit program. It needs no library, and of headers only those of the kernel.
+fn reader32(dir: &Path) -> Result<PathBuf> {
+    let program = dir.join("reader32");
+    exec::run(
+        Command::new("gcc")
+            .args([
+                "-m32",
+                "-nostdlib",
+                "-static",
+                "-ffreestanding",
+                "-no-pie",
+                "-fno-pie",
+            ])
+            .args([
+                "-fno-stack-protector",
+                "-Os",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-I",
+            ])
+            .arg(paths::root().join("kernel/tree/include/uapi"))
+            // Where Debian has asm/types.h, which is the same for both.
+            .args(["-idirafter", "/usr/include/x86_64-linux-gnu", "-o"])
+            .arg(&program)
+            .arg(paths::root().join("selftests/guest/reader32.c")),
+    )?;
+    Ok(program)
 }
 
 /// The shared libraries that a program is loaded with, its loader included.

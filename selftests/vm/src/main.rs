@@ -4,6 +4,7 @@
 
 mod build;
 mod check;
+mod decoders;
 mod exec;
 mod header;
 mod host;

@@ -3,7 +3,8 @@
 //! Boots a kernel in QEMU.
 //!
 //! The kernel's log goes to a serial port, the command's input and output to a virtio console, its
-//! exit status to a virtio port. QEMU's own exit status says nothing: it is 0 after a panic.
+//! exit status to a virtio port, files that it hands out to another. QEMU's own exit status says
+//! nothing: it is 0 after a panic.
 
 use crate::{build::Flavour, exec, initramfs, paths, splat};
 use anyhow::{Context, Result, bail};
@@ -35,6 +36,8 @@ pub struct Vm {
     /// The kernel's log.
     log: PathBuf,
     status: PathBuf,
+    /// What the command hands out.
+    files: PathBuf,
     console: Console,
 }
 
@@ -74,6 +77,7 @@ impl Vm {
             archive: initramfs::make(image, flavour, mode, command)?,
             log: logs.join(format!("console-{}.log", flavour.name())),
             status: logs.join(format!("status-{}", flavour.name())),
+            files: logs.join(format!("files-{}", flavour.name())),
             console,
         })
     }
@@ -115,8 +119,16 @@ impl Vm {
             .arg(format!("file,id=status,path={}", self.status.display()))
             .args(["-device", "virtio-serial-pci"])
             .args(["-device", "virtconsole,chardev=command"])
-            .args(["-device", "virtserialport,chardev=status,name=status"]);
+            .args(["-device", "virtserialport,chardev=status,name=status"])
+            .arg("-chardev")
+            .arg(format!("file,id=files,path={}", self.files.display()))
+            .args(["-device", "virtserialport,chardev=files,name=files"]);
         qemu
+    }
+
+    /// The file that holds what the command handed out.
+    pub fn handed_out(&self) -> &Path {
+        &self.files
     }
 
     /// Boots with this process's own input and output. Returns the command's exit status.
@@ -162,7 +174,7 @@ impl Vm {
     }
 
     fn spawn(&self, qemu: &mut Command) -> Result<Child> {
-        for file in [&self.log, &self.status] {
+        for file in [&self.log, &self.status, &self.files] {
             let _ = fs::remove_file(file);
         }
         qemu.spawn().with_context(|| exec::shown(qemu))

@@ -11,21 +11,31 @@ const FIXED: usize = size_of::<maps_lockless_vma>();
 /// The next record finds no room.
 pub(crate) struct Full;
 
-/// Where a name's bytes stand in the batch.
+/// Where bytes that go with a record stand in the batch.
 #[derive(Clone, Copy)]
-pub(crate) struct NamePlace {
+pub(crate) struct Place {
     off: u32,
     len: u32,
 }
 
-/// The name of a record.
-pub(crate) enum Name<'a> {
-    /// It has none.
+/// Bytes that go with a record: a name, or a build ID.
+#[derive(Clone, Copy)]
+pub(crate) enum Blob<'a> {
+    /// There are none.
     None,
-    /// Bytes that come with the record.
-    Bytes(&'a [u8]),
-    /// The bytes of a record before it.
-    Again(NamePlace),
+    /// They come with this record.
+    New(&'a [u8]),
+    /// They came with a record before it.
+    Again(Place),
+}
+
+impl Blob<'_> {
+    fn new_bytes(&self) -> &[u8] {
+        match self {
+            Self::New(bytes) => bytes,
+            Self::None | Self::Again(_) => &[],
+        }
+    }
 }
 
 /// A header's place, and the records behind it.
@@ -61,43 +71,53 @@ impl Batch {
         self.buf.len()
     }
 
-    /// Adds a record. Fills in its type, its sizes and where its name is, which it returns.
+    /// Adds a record. Fills in its type, its sizes and where its name and build ID are, which it
+    /// returns.
     ///
     /// Does not allocate.
     pub(crate) fn push(
         &mut self,
         mut vma: maps_lockless_vma,
-        name: Name<'_>,
-    ) -> Result<NamePlace, Full> {
-        let bytes = match name {
-            Name::Bytes(bytes) => bytes,
-            Name::None | Name::Again(_) => &[],
-        };
-        let size = FIXED + bytes.len().next_multiple_of(8);
+        name: Blob<'_>,
+        build_id: Blob<'_>,
+    ) -> Result<(Place, Place), Full> {
+        let blobs = [name.new_bytes(), build_id.new_bytes()];
+        let size = blobs
+            .iter()
+            .fold(FIXED, |size, bytes| size + bytes.len().next_multiple_of(8));
         if size > self.capacity - self.buf.len() {
             return Err(Full);
         }
-        let place = match name {
-            Name::None => NamePlace { off: 0, len: 0 },
-            // No truncation: both are below MAPS_LOCKLESS_MAX_BATCH.
-            Name::Bytes(bytes) => NamePlace {
-                off: (self.buf.len() + FIXED) as u32,
-                len: bytes.len() as u32,
-            },
-            Name::Again(place) => place,
+        let mut off = self.buf.len() + FIXED;
+        let mut place = |blob: Blob<'_>| match blob {
+            Blob::None => Place { off: 0, len: 0 },
+            Blob::New(bytes) => {
+                // No truncation: both are below MAPS_LOCKLESS_MAX_BATCH.
+                let place = Place {
+                    off: off as u32,
+                    len: bytes.len() as u32,
+                };
+                off += bytes.len().next_multiple_of(8);
+                place
+            }
+            Blob::Again(place) => place,
         };
+        let (name, build_id) = (place(name), place(build_id));
         vma.r#type = MAPS_LOCKLESS_TYPE_VMA;
         vma.fixed_size = FIXED as u16;
         vma.size = size as u32;
-        vma.name_off = place.off;
-        vma.name_len = place.len;
+        vma.name_off = name.off;
+        vma.name_len = name.len;
+        vma.build_id_off = build_id.off;
+        vma.build_id_len = build_id.len;
 
-        let padding = size - FIXED - bytes.len();
         self.put(vma.as_bytes())?;
-        self.put(bytes)?;
-        self.put(&[0; 8][..padding])?;
+        for bytes in blobs {
+            self.put(bytes)?;
+            self.put(&[0; 8][..bytes.len().next_multiple_of(8) - bytes.len()])?;
+        }
         self.count += 1;
-        Ok(place)
+        Ok((name, build_id))
     }
 
     /// Completes the batch with its header, which the caller has filled in but for its own part.

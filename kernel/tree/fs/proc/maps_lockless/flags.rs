@@ -5,39 +5,54 @@
 use super::wire::*;
 use kernel::mm::virt::{flags, vm_flags_t};
 
-/// Which of the kernel's flags becomes which bit.
-const TABLE: [(vm_flags_t, u64); 22] = [
+/// Which of the kernel's flags becomes which bit. A flag that the configuration leaves out is zero.
+const TABLE: [(vm_flags_t, u64); 38] = [
     (flags::READ, MAPS_LOCKLESS_VMA_READ),
     (flags::WRITE, MAPS_LOCKLESS_VMA_WRITE),
     (flags::EXEC, MAPS_LOCKLESS_VMA_EXEC),
     // What maps calls shared: VM_SHARED is clear where a shared mapping cannot be written.
     (flags::MAYSHARE, MAPS_LOCKLESS_VMA_SHARED),
+    (flags::SHARED, MAPS_LOCKLESS_VMA_SHARED_WRITABLE),
     (flags::MAYREAD, MAPS_LOCKLESS_VMA_MAYREAD),
     (flags::MAYWRITE, MAPS_LOCKLESS_VMA_MAYWRITE),
     (flags::MAYEXEC, MAPS_LOCKLESS_VMA_MAYEXEC),
+    (flags::GROWSDOWN, MAPS_LOCKLESS_VMA_GROWSDOWN),
+    (flags::MAYBE_GUARD, MAPS_LOCKLESS_VMA_MAYBE_GUARD),
     (flags::PFNMAP, MAPS_LOCKLESS_VMA_PFNMAP),
     (flags::MIXEDMAP, MAPS_LOCKLESS_VMA_MIXEDMAP),
+    (flags::LOCKED, MAPS_LOCKLESS_VMA_LOCKED),
+    (flags::LOCKONFAULT, MAPS_LOCKLESS_VMA_LOCKONFAULT),
     (flags::IO, MAPS_LOCKLESS_VMA_IO),
+    (flags::SEQ_READ, MAPS_LOCKLESS_VMA_SEQ_READ),
+    (flags::RAND_READ, MAPS_LOCKLESS_VMA_RAND_READ),
     (flags::DONTCOPY, MAPS_LOCKLESS_VMA_DONTCOPY),
     (flags::DONTEXPAND, MAPS_LOCKLESS_VMA_DONTEXPAND),
-    (flags::LOCKONFAULT, MAPS_LOCKLESS_VMA_LOCKONFAULT),
     (flags::ACCOUNT, MAPS_LOCKLESS_VMA_ACCOUNT),
     (flags::NORESERVE, MAPS_LOCKLESS_VMA_NORESERVE),
     (flags::HUGETLB, MAPS_LOCKLESS_VMA_HUGETLB),
     (flags::SYNC, MAPS_LOCKLESS_VMA_SYNC),
+    (flags::ARCH_1, MAPS_LOCKLESS_VMA_ARCH_1),
     (flags::WIPEONFORK, MAPS_LOCKLESS_VMA_WIPEONFORK),
     (flags::DONTDUMP, MAPS_LOCKLESS_VMA_DONTDUMP),
+    (flags::SOFTDIRTY, MAPS_LOCKLESS_VMA_SOFTDIRTY),
     (flags::HUGEPAGE, MAPS_LOCKLESS_VMA_HUGEPAGE),
     (flags::NOHUGEPAGE, MAPS_LOCKLESS_VMA_NOHUGEPAGE),
     (flags::MERGEABLE, MAPS_LOCKLESS_VMA_MERGEABLE),
+    (flags::UFFD_MISSING, MAPS_LOCKLESS_VMA_UFFD_MISSING),
+    (flags::UFFD_WP, MAPS_LOCKLESS_VMA_UFFD_WP),
+    (flags::UFFD_MINOR, MAPS_LOCKLESS_VMA_UFFD_MINOR),
+    (flags::UFFD_RWP, MAPS_LOCKLESS_VMA_UFFD_RWP),
+    (flags::SHADOW_STACK, MAPS_LOCKLESS_VMA_SHADOW_STACK),
+    (flags::DROPPABLE, MAPS_LOCKLESS_VMA_DROPPABLE),
+    (flags::SEALED, MAPS_LOCKLESS_VMA_SEALED),
+    (flags::MTE, MAPS_LOCKLESS_VMA_MTE),
 ];
 
 /// Every bit that this kernel may set.
 pub(crate) const SUPPORTED: u64 = {
-    let mut bits = 0;
+    let mut bits = MAPS_LOCKLESS_VMA_FILE;
     let mut i = 0;
     while i < TABLE.len() {
-        // A flag that the configuration leaves out is zero.
         if TABLE[i].0 != 0 {
             bits |= TABLE[i].1;
         }
@@ -46,10 +61,22 @@ pub(crate) const SUPPORTED: u64 = {
     bits
 };
 
-/// Translates `vm_flags`.
-pub(crate) fn to_uapi(flags: vm_flags_t) -> u64 {
+/// Translates `vm_flags`, and whether a file is mapped.
+pub(crate) fn to_uapi(flags: vm_flags_t, file: bool) -> u64 {
     TABLE
         .iter()
         .filter(|(kernel, _)| flags & kernel != 0)
-        .fold(0, |bits, (_, uapi)| bits | uapi)
+        .map(|(_, uapi)| uapi)
+        .fold(
+            if file { MAPS_LOCKLESS_VMA_FILE } else { 0 },
+            |bits, uapi| bits | uapi,
+        )
+}
+
+/// Translates back. What `vm_flags` has no bit for is dropped.
+pub(crate) fn from_uapi(bits: u64) -> vm_flags_t {
+    TABLE
+        .iter()
+        .filter(|(_, uapi)| bits & uapi != 0)
+        .fold(0, |flags, (kernel, _)| flags | kernel)
 }

@@ -7,39 +7,48 @@
 //! until it fits together: what may not fit is marked.
 
 use super::{
-    batch::{Batch, Full, Name, NamePlace},
+    batch::{Batch, Blob, Full},
+    files::{FileBuildId, Files},
     flags,
+    request::{Request, SUPPORTED_FIELDS},
     wire::*,
 };
 use core::mem;
 use kernel::{
     bindings,
-    fs::MappedFile,
+    fs::{FileAddr, BUILD_ID_MAX},
     mm::{
-        lockless::{FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma, VmaFile},
+        lockless::{
+            FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma, VmaFields, VmaFile, Wanted,
+        },
+        virt::{flags as vm_flags, vm_flags_t},
         Mm, MmWithUser,
     },
     page::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE},
     prelude::*,
     sync::{
-        aref::ARef,
         barrier::{smp_mb, Read},
         rcu,
     },
     uaccess::UserSliceWriter,
 };
 
-/// An RCU section ends after this many VMAs and gaps,
-const SECTION_LOOKUPS: u32 = 64;
-/// or once it has made this many bytes of records.
+/// An RCU section ends after this much work: a VMA or a gap that is looked up is 1,
+const SECTION_WORK: usize = 64;
+/// a path that is resolved,
+const PATH_WORK: usize = 8;
+/// and a build ID that is looked for.
+const BUILD_ID_WORK: usize = 32;
+/// It ends too once it has made this many bytes of records.
 const SECTION_BYTES: usize = 16384;
 /// The most that one record adds to a section that was not over yet.
-const RECORD_BYTES: usize = size_of::<maps_lockless_vma>() + PATH_MAX;
+const RECORD_BYTES: usize = FIXED + PATH_MAX + BUILD_ID_MAX.next_multiple_of(8);
 /// A read ends after this many RCU sections, whatever it has found.
 const READ_SECTIONS: u32 = 1024;
 
 const PATH_MAX: usize = bindings::PATH_MAX as usize;
 const HEADER: usize = size_of::<maps_lockless_batch>();
+const FIXED: usize = size_of::<maps_lockless_vma>();
 
 /// What a read has done.
 pub(crate) struct Done {
@@ -50,20 +59,25 @@ pub(crate) struct Done {
 }
 
 /// Reads one batch of the listing, from address `pos` on.
-pub(crate) fn read(mm: Option<&Mm>, out: &mut UserSliceWriter, pos: u64) -> Result<Done> {
+pub(crate) fn read(
+    mm: Option<&Mm>,
+    request: &Request,
+    out: &mut UserSliceWriter,
+    pos: u64,
+) -> Result<Done> {
     if out.is_empty() {
         return Ok(Done { bytes: 0, pos });
     }
     if out.len() < HEADER {
         return Err(EINVAL);
     }
-    let poll = out.len() == HEADER;
+    let poll = out.len() < HEADER + FIXED;
     if pos == MAPS_LOCKLESS_POS_END && !poll {
         return Ok(Done { bytes: 0, pos });
     }
 
-    let mut batch = Batch::new(out.len())?;
-    let mut header = new_header(mm);
+    let mut batch = Batch::new(if poll { HEADER } else { out.len() })?;
+    let mut header = new_header(mm, request);
     header.end_reason = match mm {
         None => MAPS_LOCKLESS_END_NO_MM,
         // The last user may have to free a huge address space: not here, but in a kernel thread.
@@ -71,7 +85,7 @@ pub(crate) fn read(mm: Option<&Mm>, out: &mut UserSliceWriter, pos: u64) -> Resu
             None => MAPS_LOCKLESS_END_GONE,
             Some(_) if poll => MAPS_LOCKLESS_END_POLL,
             Some(mm) => {
-                let mut walk = Walk::new(&mm, &mut batch, pos)?;
+                let mut walk = Walk::new(&mm, request, &mut batch, pos)?;
                 let reason = walk.run()?;
                 header.next = walk.cursor as u64;
                 reason
@@ -103,67 +117,95 @@ pub(crate) fn read(mm: Option<&Mm>, out: &mut UserSliceWriter, pos: u64) -> Resu
     })
 }
 
-fn new_header(mm: Option<&Mm>) -> maps_lockless_batch {
+fn new_header(mm: Option<&Mm>, request: &Request) -> maps_lockless_batch {
     maps_lockless_batch {
         magic: MAPS_LOCKLESS_MAGIC,
         version: MAPS_LOCKLESS_VERSION,
         header_size: HEADER as u16,
         size: 0,
         count: 0,
-        flags: 0,
+        flags: if request.selects() {
+            MAPS_LOCKLESS_BATCH_SELECTED
+        } else {
+            0
+        },
         end_reason: 0,
         next: 0,
         mm_id: mm.map_or(0, Mm::maps_id),
         seq_begin: mm.map_or(0, Mm::maps_change_seq),
         seq_end: 0,
-        fields: MAPS_LOCKLESS_FIELD_FLAGS
-            | MAPS_LOCKLESS_FIELD_PGOFF
-            | MAPS_LOCKLESS_FIELD_DEV
-            | MAPS_LOCKLESS_FIELD_INO
-            | MAPS_LOCKLESS_FIELD_NAME,
+        fields: SUPPORTED_FIELDS,
+        fields_asked: request.fields(),
         vma_flags: flags::SUPPORTED,
         page_size: PAGE_SIZE as u32,
         reserved: 0,
     }
 }
 
-/// The file that was met last, and what was found out about it.
-///
-/// Neighbouring VMAs often map one file: its path is resolved once, and its bytes stand in the
-/// batch once. The reference that this holds makes the file's address its identity. It is held
-/// until another file is met or the batch ends.
-struct LastFile {
-    file: ARef<MappedFile>,
-    /// Its path, or [`None`] where that was not needed yet or is longer than `PATH_MAX`.
-    path: Option<(NamePlace, bool)>,
-}
-
 /// A walk in progress.
 struct Walk<'a> {
     mm: &'a MmWithUser,
+    request: &'a Request,
     labels: LabelBounds,
     batch: &'a mut Batch,
     /// Everything below this address has been listed.
     cursor: usize,
-    last_file: Option<LastFile>,
+    files: Files,
     path_buf: KVec<u8>,
 }
 
+/// What lookups should find.
+struct Want<'a> {
+    request: &'a Request,
+    files: &'a Files,
+}
+
+impl Wanted for Want<'_> {
+    fn vma(&self, flags: vm_flags_t, file: bool) -> bool {
+        self.request.wants(flags, file)
+    }
+
+    fn file(&self) -> bool {
+        self.request.asks(
+            MAPS_LOCKLESS_FIELD_DEV
+                | MAPS_LOCKLESS_FIELD_INO
+                | MAPS_LOCKLESS_FIELD_NAME
+                | MAPS_LOCKLESS_FIELD_BUILD_ID,
+        )
+    }
+
+    fn pinned(&self, file: FileAddr) -> Option<usize> {
+        self.files.find(file)
+    }
+}
+
 impl<'a> Walk<'a> {
-    fn new(mm: &'a MmWithUser, batch: &'a mut Batch, pos: u64) -> Result<Self> {
+    fn new(
+        mm: &'a MmWithUser,
+        request: &'a Request,
+        batch: &'a mut Batch,
+        pos: u64,
+    ) -> Result<Self> {
         Ok(Self {
             mm,
+            request,
             labels: mm.label_bounds(),
             batch,
-            cursor: pos as usize & PAGE_MASK,
-            last_file: None,
-            path_buf: KVec::zeroed(PATH_MAX, GFP_KERNEL_ACCOUNT)?,
+            cursor: request.start.max(pos as usize) & PAGE_MASK,
+            files: Files::new(),
+            path_buf: if request.asks(MAPS_LOCKLESS_FIELD_NAME) {
+                KVec::zeroed(PATH_MAX, GFP_KERNEL_ACCOUNT)?
+            } else {
+                KVec::new()
+            },
         })
     }
 
     /// Fills the batch. Returns why it ended, or `EOVERFLOW` where it has no room for one record.
     fn run(&mut self) -> Result<u32> {
         for _ in 0..READ_SECTIONS {
+            // Each unit of work adds one at most.
+            self.files.reserve(SECTION_WORK)?;
             if let Some(reason) = self.section() {
                 return if reason == MAPS_LOCKLESS_END_FULL && self.batch.count() == 0 {
                     Err(EOVERFLOW)
@@ -185,14 +227,28 @@ impl<'a> Walk<'a> {
         let rcu = rcu::read_lock();
         let vmas = LocklessVmas::new(self.mm, &rcu);
 
-        for _ in 0..SECTION_LOOKUPS {
-            let known = self.last_file.as_ref().map(|last| &*last.file);
-            match vmas.lookup(self.cursor, known) {
+        let mut work = 0;
+        while work < SECTION_WORK && self.batch.len() - begin < SECTION_BYTES {
+            if self.cursor >= self.request.end {
+                return Some(MAPS_LOCKLESS_END_COMPLETE);
+            }
+            if self.batch.count() >= self.request.max_records {
+                return Some(MAPS_LOCKLESS_END_LIMIT);
+            }
+            let want = Want {
+                request: self.request,
+                files: &self.files,
+            };
+            match vmas.lookup(self.cursor, &want) {
                 Lookup::Gap(end) => self.cursor = end,
+                Lookup::Vma(found) if found.start >= self.request.end => {
+                    return Some(MAPS_LOCKLESS_END_COMPLETE)
+                }
                 Lookup::Vma(found) => {
                     let end = found.end;
-                    if self.list(found).is_err() {
-                        return Some(MAPS_LOCKLESS_END_FULL);
+                    match self.list(found) {
+                        Ok(more) => work += more,
+                        Err(Full) => return Some(MAPS_LOCKLESS_END_FULL),
                     }
                     self.cursor = end;
                 }
@@ -203,38 +259,60 @@ impl<'a> Walk<'a> {
                     });
                 }
             }
-            if self.batch.len() - begin >= SECTION_BYTES {
-                break;
-            }
+            work += 1;
         }
         debug_assert!(self.batch.len() - begin < SECTION_BYTES + RECORD_BYTES);
         None
     }
 
-    /// Makes a record of a VMA.
-    fn list(&mut self, found: FoundVma<'_>) -> Result<(), Full> {
+    /// Makes a record of a VMA, if it is wanted. Returns the work that this took.
+    fn list(&mut self, found: FoundVma<'_>) -> Result<usize, Full> {
         let mut record = self.new_record(found.start, found.end);
-        let Some(mut vma) = found.vma else {
-            record.flags |= MAPS_LOCKLESS_REC_WITHHELD;
-            self.batch.push(record, Name::None)?;
-            return Ok(());
+        let mut vma = match found.vma {
+            VmaFields::Proved(vma) => vma,
+            VmaFields::Unwanted => return Ok(0),
+            // It may be one that is wanted.
+            VmaFields::Unproved => {
+                record.flags |= MAPS_LOCKLESS_REC_WITHHELD;
+                self.batch.push(record, Blob::None, Blob::None)?;
+                return Ok(0);
+            }
         };
 
         if !vma.stable {
             record.flags |= MAPS_LOCKLESS_REC_UNSTABLE;
         }
-        record.valid |= MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME;
-        record.vma_flags = flags::to_uapi(vma.flags);
-        match mem::replace(&mut vma.file, VmaFile::None) {
+        let file = match mem::replace(&mut vma.file, VmaFile::None) {
             VmaFile::None => {
+                self.fill_flags(&mut record, vma.flags, false);
                 let name = self.name_without_file(&mut record, &vma);
-                self.batch.push(record, name)?;
-                return Ok(());
+                self.batch.push(record, name, Blob::None)?;
+                return Ok(0);
             }
-            VmaFile::Known => {}
-            VmaFile::Pinned(file) => self.last_file = Some(LastFile { file, path: None }),
+            VmaFile::Unwanted => None,
+            VmaFile::Known(place) => Some(place),
+            VmaFile::Pinned(file) => Some(self.files.add(file)?),
+        };
+        self.fill_flags(&mut record, vma.flags, true);
+        if self.request.asks(MAPS_LOCKLESS_FIELD_PGOFF) {
+            record.valid |= MAPS_LOCKLESS_FIELD_PGOFF;
+            record.pgoff =
+                ((vma.pgoff as u64) << PAGE_SHIFT).wrapping_add(record.start - record.vma_start);
         }
-        self.list_file(record, &vma)
+        match file {
+            Some(place) => self.list_file(record, &vma, place),
+            None => {
+                self.batch.push(record, Blob::None, Blob::None)?;
+                Ok(0)
+            }
+        }
+    }
+
+    fn fill_flags(&self, record: &mut maps_lockless_vma, flags: vm_flags_t, file: bool) {
+        if self.request.asks(MAPS_LOCKLESS_FIELD_FLAGS) {
+            record.valid |= MAPS_LOCKLESS_FIELD_FLAGS;
+            record.vma_flags = flags::to_uapi(flags, file);
+        }
     }
 
     fn new_record(&self, start: usize, end: usize) -> maps_lockless_vma {
@@ -257,85 +335,114 @@ impl<'a> Walk<'a> {
         &self,
         record: &mut maps_lockless_vma,
         vma: &ProvedVma<'v>,
-    ) -> Name<'v> {
+    ) -> Blob<'v> {
+        if !self.request.asks(MAPS_LOCKLESS_FIELD_NAME) {
+            return Blob::None;
+        }
         let (start, end) = (record.vma_start as usize, record.end as usize);
         let (kind, name) = if let Some(name) = vma.special_name {
-            (MAPS_LOCKLESS_NAME_SPECIAL, Name::Bytes(name.to_bytes()))
+            (MAPS_LOCKLESS_NAME_SPECIAL, Blob::New(name.to_bytes()))
         } else if self.labels.is_heap(start, end) {
-            (MAPS_LOCKLESS_NAME_HEAP, Name::None)
+            (MAPS_LOCKLESS_NAME_HEAP, Blob::None)
         } else if self.labels.is_stack(start, end) {
-            (MAPS_LOCKLESS_NAME_STACK, Name::None)
+            (MAPS_LOCKLESS_NAME_STACK, Blob::None)
         } else if let Some(name) = vma.anon_name {
-            (MAPS_LOCKLESS_NAME_ANON, Name::Bytes(name.to_bytes()))
+            (MAPS_LOCKLESS_NAME_ANON, Blob::New(name.to_bytes()))
         } else {
-            (MAPS_LOCKLESS_NAME_NONE, Name::None)
+            (MAPS_LOCKLESS_NAME_NONE, Blob::None)
         };
+        record.valid |= MAPS_LOCKLESS_FIELD_NAME;
         record.name_kind = kind;
         name
     }
 
-    /// Makes a record of a VMA that maps the file in `last_file`.
+    /// Makes a record of a VMA that maps a file. Returns the work that this took.
     fn list_file(
         &mut self,
         mut record: maps_lockless_vma,
         vma: &ProvedVma<'_>,
-    ) -> Result<(), Full> {
-        let Some(last) = &mut self.last_file else {
-            return Ok(());
-        };
-        let inode = last.file.user_inode();
-        record.valid |=
-            MAPS_LOCKLESS_FIELD_PGOFF | MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO;
-        record.pgoff =
-            ((vma.pgoff as u64) << PAGE_SHIFT).wrapping_add(record.start - record.vma_start);
-        record.dev_major = inode.major;
-        record.dev_minor = inode.minor;
-        record.ino = inode.ino;
-
-        if let Some(name) = vma.anon_name {
-            record.name_kind = MAPS_LOCKLESS_NAME_ANON_SHMEM;
-            self.batch.push(record, Name::Bytes(name.to_bytes()))?;
-            return Ok(());
-        }
-
-        record.name_kind = MAPS_LOCKLESS_NAME_PATH;
-        if let Some((place, deleted)) = last.path {
-            mark_deleted(&mut record, deleted);
-            self.batch.push(record, Name::Again(place))?;
-            return Ok(());
-        }
-        match last.file.user_path(&mut self.path_buf) {
-            Ok(path) => {
-                mark_deleted(&mut record, path.deleted);
-                let place = self.batch.push(record, Name::Bytes(path.bytes))?;
-                last.path = Some((place, path.deleted));
-            }
-            Err(_) => {
-                record.valid &= !MAPS_LOCKLESS_FIELD_NAME;
-                record.name_kind = MAPS_LOCKLESS_NAME_NONE;
-                record.flags |= MAPS_LOCKLESS_REC_NAME_TOO_LONG;
-                self.batch.push(record, Name::None)?;
+        place: usize,
+    ) -> Result<usize, Full> {
+        let mut work = 0;
+        let mut build_id = FileBuildId::None;
+        if self.request.asks(MAPS_LOCKLESS_FIELD_BUILD_ID) && vma.flags & vm_flags::EXEC != 0 {
+            build_id = self.files.build_id(place)?;
+            work += BUILD_ID_WORK;
+            match build_id {
+                FileBuildId::NotResident => record.flags |= MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT,
+                _ => record.valid |= MAPS_LOCKLESS_FIELD_BUILD_ID,
             }
         }
-        Ok(())
+        let seen = self.files.get(place)?;
+        if self.request.asks(MAPS_LOCKLESS_FIELD_DEV) {
+            record.valid |= MAPS_LOCKLESS_FIELD_DEV;
+            record.dev_major = seen.inode.major;
+            record.dev_minor = seen.inode.minor;
+        }
+        if self.request.asks(MAPS_LOCKLESS_FIELD_INO) {
+            record.valid |= MAPS_LOCKLESS_FIELD_INO;
+            record.ino = seen.inode.ino;
+        }
+
+        // Whether a path that is new to the batch is that of an unlinked file.
+        let mut new_path = None;
+        let mut name = Blob::None;
+        if self.request.asks(MAPS_LOCKLESS_FIELD_NAME) {
+            record.valid |= MAPS_LOCKLESS_FIELD_NAME;
+            record.name_kind = MAPS_LOCKLESS_NAME_PATH;
+            if let Some(given) = vma.anon_name {
+                record.name_kind = MAPS_LOCKLESS_NAME_ANON_SHMEM;
+                name = Blob::New(given.to_bytes());
+            } else if let Some((place, deleted)) = seen.path {
+                mark_deleted(&mut record, deleted);
+                name = Blob::Again(place);
+            } else {
+                work += PATH_WORK;
+                match seen.file.user_path(&mut self.path_buf) {
+                    Ok(path) => {
+                        mark_deleted(&mut record, path.deleted);
+                        new_path = Some(path.deleted);
+                        name = Blob::New(path.bytes);
+                    }
+                    Err(_) => {
+                        record.valid &= !MAPS_LOCKLESS_FIELD_NAME;
+                        record.name_kind = MAPS_LOCKLESS_NAME_NONE;
+                        record.flags |= MAPS_LOCKLESS_REC_NAME_TOO_LONG;
+                    }
+                }
+            }
+        }
+
+        let (name_place, id_place) = self.batch.push(record, name, build_id.blob())?;
+        if let Some(deleted) = new_path {
+            seen.path = Some((name_place, deleted));
+        }
+        if let FileBuildId::New(..) = build_id {
+            seen.build_id = Some(FileBuildId::At(id_place));
+        }
+        Ok(work)
     }
 
     /// Lists the mapping that every address space has behind all others, where there is one.
     fn list_gate(&mut self) -> Result<(), Full> {
-        let Some(gate) = self.mm.gate_vma().filter(|gate| gate.end > self.cursor) else {
+        let Some(gate) = self.mm.gate_vma().filter(|gate| {
+            gate.end > self.cursor
+                && gate.start < self.request.end
+                && self.request.wants(gate.flags, false)
+        }) else {
             return Ok(());
         };
         let mut record = self.new_record(gate.start, gate.end);
-        record.valid = MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME;
-        record.vma_flags = flags::to_uapi(gate.flags);
-        let name = match gate.name {
-            Some(name) => {
+        self.fill_flags(&mut record, gate.flags, false);
+        let mut name = Blob::None;
+        if self.request.asks(MAPS_LOCKLESS_FIELD_NAME) {
+            record.valid |= MAPS_LOCKLESS_FIELD_NAME;
+            if let Some(given) = gate.name {
                 record.name_kind = MAPS_LOCKLESS_NAME_SPECIAL;
-                Name::Bytes(name.to_bytes())
+                name = Blob::New(given.to_bytes());
             }
-            None => Name::None,
-        };
-        self.batch.push(record, name)?;
+        }
+        self.batch.push(record, name, Blob::None)?;
         Ok(())
     }
 }

@@ -23,12 +23,25 @@ pub const MAPS_LOCKLESS_MAX_BATCH: u32 = 65536;
 /// The file position behind a final batch. A read from here returns 0.
 pub const MAPS_LOCKLESS_POS_END: u64 = 0x7fff_ffff_ffff_ffff;
 
+/// The letter that the number of the ioctl(2) `MAPS_LOCKLESS_IOC_REQUEST` is made with.
+pub const MAPS_LOCKLESS_IOC_TYPE: u32 = 0x66;
+/// The number that the number of the ioctl(2) `MAPS_LOCKLESS_IOC_REQUEST` is made with.
+pub const MAPS_LOCKLESS_IOC_NR: u32 = 18;
+/// The bytes of `maps_lockless_request` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_REQUEST_SIZE_VER0: u32 = 80;
+/// The bytes of `maps_lockless_batch` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_BATCH_SIZE_VER0: u32 = 88;
+/// The bytes of `maps_lockless_vma` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_RECORD_SIZE_VER0: u32 = 96;
+
 /// Batch flag: the listing ends with this batch, for the reason that the batch gives.
 pub const MAPS_LOCKLESS_BATCH_FINAL: u32 = 0x1;
+/// Batch flag: not every VMA was asked for.
+pub const MAPS_LOCKLESS_BATCH_SELECTED: u32 = 0x2;
 
 /// Why a batch ended: the next record found no room. Read on.
 pub const MAPS_LOCKLESS_END_FULL: u32 = 1;
-/// Why a batch ended: nothing is mapped beyond it. Final.
+/// Why a batch ended: nothing that was asked for is mapped beyond it. Final.
 pub const MAPS_LOCKLESS_END_COMPLETE: u32 = 2;
 /// Why a batch ended: the address space is gone, the process having exited or called execve.
 /// Final. What was listed before is not complete.
@@ -41,6 +54,8 @@ pub const MAPS_LOCKLESS_END_BUDGET: u32 = 5;
 pub const MAPS_LOCKLESS_END_SIGNAL: u32 = 6;
 /// Why a batch ended: the buffer has room for the header alone. The position has not moved.
 pub const MAPS_LOCKLESS_END_POLL: u32 = 7;
+/// Why a batch ended: it has as many records as were asked for. Read on.
+pub const MAPS_LOCKLESS_END_LIMIT: u32 = 8;
 
 /// Record type: a VMA, as `maps_lockless_vma`.
 pub const MAPS_LOCKLESS_TYPE_VMA: u16 = 1;
@@ -55,6 +70,10 @@ pub const MAPS_LOCKLESS_FIELD_DEV: u64 = 0x4;
 pub const MAPS_LOCKLESS_FIELD_INO: u64 = 0x8;
 /// Valid fields: `name_kind`, `name_off` and `name_len`.
 pub const MAPS_LOCKLESS_FIELD_NAME: u64 = 0x10;
+/// Valid fields: `build_id_off` and `build_id_len`. Only executable, file-backed VMAs have them.
+pub const MAPS_LOCKLESS_FIELD_BUILD_ID: u64 = 0x20;
+/// The fields that say what maps shows. They are asked for until a request says otherwise.
+pub const MAPS_LOCKLESS_FIELDS_MAPS: u64 = 0x1f;
 
 /// Record flag: the VMA was being changed, so that range and fields may be of different moments.
 pub const MAPS_LOCKLESS_REC_UNSTABLE: u32 = 0x1;
@@ -66,6 +85,8 @@ pub const MAPS_LOCKLESS_REC_CLIPPED: u32 = 0x4;
 pub const MAPS_LOCKLESS_REC_DELETED: u32 = 0x8;
 /// Record flag: the name is longer than `PATH_MAX` and was left out.
 pub const MAPS_LOCKLESS_REC_NAME_TOO_LONG: u32 = 0x10;
+/// Record flag: a build ID may stand in a part of the file that is not in the page cache now.
+pub const MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT: u32 = 0x20;
 
 /// Name kind: the VMA has no name.
 pub const MAPS_LOCKLESS_NAME_NONE: u32 = 0;
@@ -126,6 +147,40 @@ pub const MAPS_LOCKLESS_VMA_HUGEPAGE: u64 = 0x8_0000;
 pub const MAPS_LOCKLESS_VMA_NOHUGEPAGE: u64 = 0x10_0000;
 /// VMA flag: KSM may merge its pages (`MADV_MERGEABLE`).
 pub const MAPS_LOCKLESS_VMA_MERGEABLE: u64 = 0x20_0000;
+/// VMA flag: shared, and of a file that was open for writing.
+pub const MAPS_LOCKLESS_VMA_SHARED_WRITABLE: u64 = 0x40_0000;
+/// VMA flag: grows downwards as it is touched, as stacks do (`MAP_GROWSDOWN`).
+pub const MAPS_LOCKLESS_VMA_GROWSDOWN: u64 = 0x80_0000;
+/// VMA flag: may hold guard regions (`MADV_GUARD_INSTALL`).
+pub const MAPS_LOCKLESS_VMA_MAYBE_GUARD: u64 = 0x100_0000;
+/// VMA flag: pages are locked in memory (mlock(2)).
+pub const MAPS_LOCKLESS_VMA_LOCKED: u64 = 0x200_0000;
+/// VMA flag: will be read in order (`MADV_SEQUENTIAL`).
+pub const MAPS_LOCKLESS_VMA_SEQ_READ: u64 = 0x400_0000;
+/// VMA flag: will be read in random order (`MADV_RANDOM`).
+pub const MAPS_LOCKLESS_VMA_RAND_READ: u64 = 0x800_0000;
+/// VMA flag: the architecture's own. On arm64, guarded by BTI.
+pub const MAPS_LOCKLESS_VMA_ARCH_1: u64 = 0x1000_0000;
+/// VMA flag: soft-dirty as a whole, see clear_refs.
+pub const MAPS_LOCKLESS_VMA_SOFTDIRTY: u64 = 0x2000_0000;
+/// VMA flag: userfaultfd(2) handles missing pages.
+pub const MAPS_LOCKLESS_VMA_UFFD_MISSING: u64 = 0x4000_0000;
+/// VMA flag: userfaultfd(2) handles writes.
+pub const MAPS_LOCKLESS_VMA_UFFD_WP: u64 = 0x8000_0000;
+/// VMA flag: userfaultfd(2) handles minor faults.
+pub const MAPS_LOCKLESS_VMA_UFFD_MINOR: u64 = 0x1_0000_0000;
+/// VMA flag: userfaultfd(2) handles reads and writes.
+pub const MAPS_LOCKLESS_VMA_UFFD_RWP: u64 = 0x2_0000_0000;
+/// VMA flag: a shadow stack.
+pub const MAPS_LOCKLESS_VMA_SHADOW_STACK: u64 = 0x4_0000_0000;
+/// VMA flag: contents may be dropped under memory pressure (`MAP_DROPPABLE`).
+pub const MAPS_LOCKLESS_VMA_DROPPABLE: u64 = 0x8_0000_0000;
+/// VMA flag: sealed (mseal(2)).
+pub const MAPS_LOCKLESS_VMA_SEALED: u64 = 0x10_0000_0000;
+/// VMA flag: memory tags are on (arm64, `PROT_MTE`).
+pub const MAPS_LOCKLESS_VMA_MTE: u64 = 0x20_0000_0000;
+/// VMA flag: a file is mapped. Shared anonymous memory has one too.
+pub const MAPS_LOCKLESS_VMA_FILE: u64 = 0x8000_0000_0000_0000;
 
 /// What each read(2) returns first: how to go on, and the evidence to judge the records by.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -156,6 +211,8 @@ pub struct maps_lockless_batch {
     pub seq_end: u64,
     /// `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
     pub fields: u64,
+    /// `MAPS_LOCKLESS_FIELD_*` that were asked for.
+    pub fields_asked: u64,
     /// `MAPS_LOCKLESS_VMA_*` that this kernel reports: another bit at zero means nothing.
     pub vma_flags: u64,
     /// Bytes of a page.
@@ -202,10 +259,46 @@ pub struct maps_lockless_vma {
     pub name_off: u32,
     /// Number of bytes of the name: raw, not terminated, not escaped.
     pub name_len: u32,
+    /// Where the build ID's bytes begin, as `name_off`.
+    pub build_id_off: u32,
+    /// Number of bytes of the build ID: 1 to 20, or 0 where the file has none.
+    pub build_id_len: u32,
 }
 
-// A change of either size is a change of the ABI.
-const _: () = assert!(size_of::<maps_lockless_batch>() == 80);
-const _: () = assert!(size_of::<maps_lockless_vma>() == 88);
+/// What to read from an open file: the argument of ioctl(2) with `MAPS_LOCKLESS_IOC_REQUEST`.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct maps_lockless_request {
+    /// Bytes of this struct, as the caller knows it. Grows in later kernels.
+    pub size: u64,
+    /// `MAPS_LOCKLESS_FIELD_*` that are wanted. 0: the ranges alone.
+    pub fields: u64,
+    /// `MAPS_LOCKLESS_VMA_*`: only VMAs that have all of these.
+    pub vma_flags_all: u64,
+    /// `MAPS_LOCKLESS_VMA_*`: only VMAs that have one of these at least. 0: all VMAs.
+    pub vma_flags_any: u64,
+    /// `MAPS_LOCKLESS_VMA_*`: only VMAs that have none of these.
+    pub vma_flags_none: u64,
+    /// Only VMAs that end above this address.
+    pub start: u64,
+    /// Only VMAs that start below this address. 0: all VMAs.
+    pub end: u64,
+    /// The most records that one read(2) returns. 0: as many as have room.
+    pub max_records: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Answer: `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
+    pub supported_fields: u64,
+    /// Answer: `MAPS_LOCKLESS_VMA_*` that this kernel reports.
+    pub supported_vma_flags: u64,
+}
+
+// A change of a size is a change of the ABI.
+const _: () = assert!(size_of::<maps_lockless_batch>() == MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize);
+const _: () = assert!(size_of::<maps_lockless_vma>() == MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize);
+const _: () =
+    assert!(size_of::<maps_lockless_request>() == MAPS_LOCKLESS_REQUEST_SIZE_VER0 as usize);
 const _: () = assert!(align_of::<maps_lockless_batch>() == 8);
 const _: () = assert!(align_of::<maps_lockless_vma>() == 8);
+const _: () = assert!(align_of::<maps_lockless_request>() == 8);

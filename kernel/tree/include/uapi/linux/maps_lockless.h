@@ -8,6 +8,7 @@
 #ifndef _UAPI_LINUX_MAPS_LOCKLESS_H
 #define _UAPI_LINUX_MAPS_LOCKLESS_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 /* MAPL in a little-endian dump. */
@@ -29,15 +30,48 @@
 #define MAPS_LOCKLESS_POS_END	0x7fffffffffffffffULL
 
 /*
+ * The letter that the number of the ioctl(2) MAPS_LOCKLESS_IOC_REQUEST is made
+ * with.
+ */
+#define MAPS_LOCKLESS_IOC_TYPE	0x66
+
+/*
+ * The number that the number of the ioctl(2) MAPS_LOCKLESS_IOC_REQUEST is made
+ * with.
+ */
+#define MAPS_LOCKLESS_IOC_NR	18
+
+/*
+ * The bytes of maps_lockless_request as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_REQUEST_SIZE_VER0	80
+
+/*
+ * The bytes of maps_lockless_batch as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_BATCH_SIZE_VER0	88
+
+/*
+ * The bytes of maps_lockless_vma as first published, which are the fewest that
+ * it can have.
+ */
+#define MAPS_LOCKLESS_RECORD_SIZE_VER0	96
+
+/*
  * Batch flag: the listing ends with this batch, for the reason that the batch
  * gives.
  */
 #define MAPS_LOCKLESS_BATCH_FINAL	0x1
 
+/* Batch flag: not every VMA was asked for. */
+#define MAPS_LOCKLESS_BATCH_SELECTED	0x2
+
 /* Why a batch ended: the next record found no room. Read on. */
 #define MAPS_LOCKLESS_END_FULL	1
 
-/* Why a batch ended: nothing is mapped beyond it. Final. */
+/* Why a batch ended: nothing that was asked for is mapped beyond it. Final. */
 #define MAPS_LOCKLESS_END_COMPLETE	2
 
 /*
@@ -64,6 +98,9 @@
  */
 #define MAPS_LOCKLESS_END_POLL	7
 
+/* Why a batch ended: it has as many records as were asked for. Read on. */
+#define MAPS_LOCKLESS_END_LIMIT	8
+
 /* Record type: a VMA, as maps_lockless_vma. */
 #define MAPS_LOCKLESS_TYPE_VMA	1
 
@@ -81,6 +118,18 @@
 
 /* Valid fields: name_kind, name_off and name_len. */
 #define MAPS_LOCKLESS_FIELD_NAME	0x10ULL
+
+/*
+ * Valid fields: build_id_off and build_id_len. Only executable, file-backed
+ * VMAs have them.
+ */
+#define MAPS_LOCKLESS_FIELD_BUILD_ID	0x20ULL
+
+/*
+ * The fields that say what maps shows. They are asked for until a request says
+ * otherwise.
+ */
+#define MAPS_LOCKLESS_FIELDS_MAPS	0x1fULL
 
 /*
  * Record flag: the VMA was being changed, so that range and fields may be of
@@ -102,6 +151,12 @@
 
 /* Record flag: the name is longer than PATH_MAX and was left out. */
 #define MAPS_LOCKLESS_REC_NAME_TOO_LONG	0x10
+
+/*
+ * Record flag: a build ID may stand in a part of the file that is not in the
+ * page cache now.
+ */
+#define MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT	0x20
 
 /* Name kind: the VMA has no name. */
 #define MAPS_LOCKLESS_NAME_NONE	0
@@ -200,6 +255,57 @@
 /* VMA flag: KSM may merge its pages (MADV_MERGEABLE). */
 #define MAPS_LOCKLESS_VMA_MERGEABLE	0x200000ULL
 
+/* VMA flag: shared, and of a file that was open for writing. */
+#define MAPS_LOCKLESS_VMA_SHARED_WRITABLE	0x400000ULL
+
+/* VMA flag: grows downwards as it is touched, as stacks do (MAP_GROWSDOWN). */
+#define MAPS_LOCKLESS_VMA_GROWSDOWN	0x800000ULL
+
+/* VMA flag: may hold guard regions (MADV_GUARD_INSTALL). */
+#define MAPS_LOCKLESS_VMA_MAYBE_GUARD	0x1000000ULL
+
+/* VMA flag: pages are locked in memory (mlock(2)). */
+#define MAPS_LOCKLESS_VMA_LOCKED	0x2000000ULL
+
+/* VMA flag: will be read in order (MADV_SEQUENTIAL). */
+#define MAPS_LOCKLESS_VMA_SEQ_READ	0x4000000ULL
+
+/* VMA flag: will be read in random order (MADV_RANDOM). */
+#define MAPS_LOCKLESS_VMA_RAND_READ	0x8000000ULL
+
+/* VMA flag: the architecture's own. On arm64, guarded by BTI. */
+#define MAPS_LOCKLESS_VMA_ARCH_1	0x10000000ULL
+
+/* VMA flag: soft-dirty as a whole, see clear_refs. */
+#define MAPS_LOCKLESS_VMA_SOFTDIRTY	0x20000000ULL
+
+/* VMA flag: userfaultfd(2) handles missing pages. */
+#define MAPS_LOCKLESS_VMA_UFFD_MISSING	0x40000000ULL
+
+/* VMA flag: userfaultfd(2) handles writes. */
+#define MAPS_LOCKLESS_VMA_UFFD_WP	0x80000000ULL
+
+/* VMA flag: userfaultfd(2) handles minor faults. */
+#define MAPS_LOCKLESS_VMA_UFFD_MINOR	0x100000000ULL
+
+/* VMA flag: userfaultfd(2) handles reads and writes. */
+#define MAPS_LOCKLESS_VMA_UFFD_RWP	0x200000000ULL
+
+/* VMA flag: a shadow stack. */
+#define MAPS_LOCKLESS_VMA_SHADOW_STACK	0x400000000ULL
+
+/* VMA flag: contents may be dropped under memory pressure (MAP_DROPPABLE). */
+#define MAPS_LOCKLESS_VMA_DROPPABLE	0x800000000ULL
+
+/* VMA flag: sealed (mseal(2)). */
+#define MAPS_LOCKLESS_VMA_SEALED	0x1000000000ULL
+
+/* VMA flag: memory tags are on (arm64, PROT_MTE). */
+#define MAPS_LOCKLESS_VMA_MTE	0x2000000000ULL
+
+/* VMA flag: a file is mapped. Shared anonymous memory has one too. */
+#define MAPS_LOCKLESS_VMA_FILE	0x8000000000000000ULL
+
 /*
  * What each read(2) returns first: how to go on, and the evidence to judge the
  * records by.
@@ -244,6 +350,8 @@ struct maps_lockless_batch {
 	__u64 seq_end;
 	/* MAPS_LOCKLESS_FIELD_* that this kernel can fill. */
 	__u64 fields;
+	/* MAPS_LOCKLESS_FIELD_* that were asked for. */
+	__u64 fields_asked;
 	/*
 	 * MAPS_LOCKLESS_VMA_* that this kernel reports: another bit at zero
 	 * means nothing.
@@ -310,6 +418,55 @@ struct maps_lockless_vma {
 	__u32 name_off;
 	/* Number of bytes of the name: raw, not terminated, not escaped. */
 	__u32 name_len;
+	/* Where the build ID's bytes begin, as name_off. */
+	__u32 build_id_off;
+	/*
+	 * Number of bytes of the build ID: 1 to 20, or 0 where the file has
+	 * none.
+	 */
+	__u32 build_id_len;
 };
+
+/*
+ * What to read from an open file: the argument of ioctl(2) with
+ * MAPS_LOCKLESS_IOC_REQUEST.
+ */
+struct maps_lockless_request {
+	/*
+	 * Bytes of this struct, as the caller knows it. Grows in later kernels.
+	 */
+	__u64 size;
+	/* MAPS_LOCKLESS_FIELD_* that are wanted. 0: the ranges alone. */
+	__u64 fields;
+	/* MAPS_LOCKLESS_VMA_*: only VMAs that have all of these. */
+	__u64 vma_flags_all;
+	/*
+	 * MAPS_LOCKLESS_VMA_*: only VMAs that have one of these at least. 0:
+	 * all VMAs.
+	 */
+	__u64 vma_flags_any;
+	/* MAPS_LOCKLESS_VMA_*: only VMAs that have none of these. */
+	__u64 vma_flags_none;
+	/* Only VMAs that end above this address. */
+	__u64 start;
+	/* Only VMAs that start below this address. 0: all VMAs. */
+	__u64 end;
+	/*
+	 * The most records that one read(2) returns. 0: as many as have room.
+	 */
+	__u32 max_records;
+	/* Zero. */
+	__u32 reserved;
+	/* Answer: MAPS_LOCKLESS_FIELD_* that this kernel can fill. */
+	__u64 supported_fields;
+	/* Answer: MAPS_LOCKLESS_VMA_* that this kernel reports. */
+	__u64 supported_vma_flags;
+};
+
+/*
+ * Sets what later reads of the open file return. Its number is made with the
+ * type of the argument's first field, so that it stays while the struct grows.
+ */
+#define MAPS_LOCKLESS_IOC_REQUEST	_IOWR(MAPS_LOCKLESS_IOC_TYPE, MAPS_LOCKLESS_IOC_NR, __u64)
 
 #endif /* _UAPI_LINUX_MAPS_LOCKLESS_H */

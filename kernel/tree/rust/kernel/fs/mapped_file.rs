@@ -8,7 +8,7 @@
 
 use crate::{
     bindings,
-    error::{from_err_ptr, Result},
+    error::{code::EFAULT, from_err_ptr, to_result, Result},
     str::{CStr, CStrExt},
     sync::aref::AlwaysRefCounted,
     types::Opaque,
@@ -43,6 +43,23 @@ unsafe impl AlwaysRefCounted for MappedFile {
     }
 }
 
+/// Where a file stands in memory: an identity for as long as the file is pinned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileAddr(pub(crate) *const bindings::file);
+
+/// The most bytes that a build ID has.
+pub const BUILD_ID_MAX: usize = bindings::BUILD_ID_SIZE_MAX as usize;
+
+/// What a file's build ID is.
+pub enum BuildId {
+    /// So many of these bytes.
+    Found([u8; BUILD_ID_MAX], usize),
+    /// The file has none: it is not ELF, or has no such note where the kernel looks for it.
+    None,
+    /// It may have one in a part that is not in the page cache.
+    NotResident,
+}
+
 /// A file's path, and whether the file was unlinked.
 pub struct UserPath<'buf> {
     /// The path as seen from the current task's root directory, without any mark.
@@ -67,6 +84,36 @@ impl MappedFile {
     #[inline]
     pub fn as_ptr(&self) -> *mut bindings::file {
         self.0.get()
+    }
+
+    /// Returns where the file stands in memory.
+    #[inline]
+    pub fn addr(&self) -> FileAddr {
+        FileAddr(self.as_ptr())
+    }
+
+    /// Whether this file and another are open files of the same contents.
+    pub fn same_contents(&self, other: &Self) -> bool {
+        // SAFETY: By the type invariants both files have references. The field is set when a file
+        // is opened and stays.
+        unsafe { (*self.as_ptr()).f_mapping == (*other.as_ptr()).f_mapping }
+    }
+
+    /// Returns the build ID that stands in the file's ELF notes.
+    ///
+    /// Looks at what is in the page cache alone, and does not sleep.
+    pub fn build_id(&self) -> BuildId {
+        let mut bytes = [0; BUILD_ID_MAX];
+        let mut size = 0;
+        // SAFETY: By the type invariants the file has a reference. `bytes` has room for the
+        // longest build ID, and the function tells its size in `size`.
+        match to_result(unsafe {
+            bindings::build_id_parse_file_nofault(self.as_ptr(), bytes.as_mut_ptr(), &mut size)
+        }) {
+            Ok(()) => BuildId::Found(bytes, size as usize),
+            Err(EFAULT) => BuildId::NotResident,
+            Err(_) => BuildId::None,
+        }
     }
 
     /// Writes the file's path into `buf`.
@@ -100,10 +147,14 @@ impl MappedFile {
         const MINORBITS: u32 = 20;
 
         // SAFETY: By the type invariants the file has a reference, which holds its inode and, by
-        // that, the super block. Both fields are set before the file is opened and stay.
+        // that, the super block, whose `s_dev` stays. A FUSE server may give the inode another
+        // number at any time: volatile, as `READ_ONCE()`.
         let (dev, ino) = unsafe {
             let inode = bindings::file_user_inode(self.as_ptr());
-            ((*(*inode).i_sb).s_dev, (*inode).i_ino)
+            (
+                (*(*inode).i_sb).s_dev,
+                (&raw const (*inode).i_ino).read_volatile(),
+            )
         };
         UserInode {
             major: dev >> MINORBITS,

@@ -29,7 +29,7 @@
 use super::{virt::vm_flags_t, MmWithUser};
 use crate::{
     bindings,
-    fs::MappedFile,
+    fs::{FileAddr, MappedFile},
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
@@ -48,7 +48,21 @@ const ATTEMPTS: u32 = 4;
 /// The VMAs of an address space, for as long as an RCU section lasts.
 pub struct LocklessVmas<'rcu> {
     mm: &'rcu MmWithUser,
-    rcu: &'rcu rcu::Guard,
+    _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+/// What a caller wants to know of the VMAs that it looks up.
+pub trait Wanted {
+    /// Whether a VMA is wanted at all, by its flags and by whether it maps a file.
+    ///
+    /// May be asked of what then proves not to have been a VMA of the mm.
+    fn vma(&self, flags: vm_flags_t, file: bool) -> bool;
+
+    /// Whether the files of these VMAs are wanted.
+    fn file(&self) -> bool;
+
+    /// Where the caller has a file that it has pinned already.
+    fn pinned(&self, file: FileAddr) -> Option<usize>;
 }
 
 /// What a lookup finds at an address.
@@ -67,8 +81,18 @@ pub struct FoundVma<'rcu> {
     pub start: usize,
     /// First address behind the range. Above the address that was looked up.
     pub end: usize,
-    /// The VMA's fields, or [`None`] where VMAs of the mm were freed during each attempt.
-    pub vma: Option<ProvedVma<'rcu>>,
+    /// The VMA's fields.
+    pub vma: VmaFields<'rcu>,
+}
+
+/// What could be learnt of a VMA's fields.
+pub enum VmaFields<'rcu> {
+    /// They are these.
+    Proved(ProvedVma<'rcu>),
+    /// They are not [`Wanted`], and were not changing.
+    Unwanted,
+    /// Nothing, for VMAs of the mm were freed during each attempt.
+    Unproved,
 }
 
 /// Copies of a VMA's fields that were proved to be of a VMA of the mm.
@@ -93,8 +117,10 @@ pub struct ProvedVma<'rcu> {
 pub enum VmaFile {
     /// It maps none.
     None,
-    /// The one that the caller has pinned already.
-    Known,
+    /// It maps one, and [`Wanted::file`] says that it is not wanted.
+    Unwanted,
+    /// The one that the caller has pinned already and calls by this number.
+    Known(usize),
     /// Another one, with a reference to it. To drop it may put off the file's `->release` until the
     /// current task returns to user space.
     Pinned(ARef<MappedFile>),
@@ -135,17 +161,19 @@ impl LabelBounds {
 
 impl<'rcu> LocklessVmas<'rcu> {
     /// Gives access to the VMAs of `mm` for as long as the RCU section lasts.
-    pub fn new(mm: &'rcu MmWithUser, rcu: &'rcu rcu::Guard) -> Self {
-        Self { mm, rcu }
+    pub fn new(mm: &'rcu MmWithUser, _rcu: &'rcu rcu::Guard) -> Self {
+        Self {
+            mm,
+            _rcu: PhantomData,
+        }
     }
 
     /// Looks up what is mapped at `addr`, the start of a page.
     ///
-    /// `known` is a file that the caller has pinned: a VMA that maps it needs no pin of its own.
-    ///
-    /// A VMA that covers `addr` all the time is found. One that is being mapped, unmapped or moved
+    /// A VMA that covers `addr` all the time is found. One that changes may be found though it is
+    /// not wanted. One that is being mapped, unmapped or moved
     /// may be missed, or found under either range.
-    pub fn lookup(&self, addr: usize, known: Option<&MappedFile>) -> Lookup<'rcu> {
+    pub fn lookup(&self, addr: usize, wanted: &impl Wanted) -> Lookup<'rcu> {
         let mut attempt = 1;
         loop {
             let freed = self.free_seq().load(Acquire);
@@ -154,21 +182,25 @@ impl<'rcu> LocklessVmas<'rcu> {
                 Walked::Gap(end) => return Lookup::Gap(end),
                 Walked::End => return Lookup::End,
             };
-            let copy = vma.copy(known);
-            // Orders the copies before the second load. Pairs with `smp_wmb()` in
+            let last = attempt == ATTEMPTS;
+            let copy = vma.copy(wanted, last);
+            // Orders the copies before the loads that prove them. Pairs with `smp_wmb()` in
             // `mm_maps_free_begin()`.
             smp_mb(Read);
             let proved = self.free_seq().load(Relaxed) == freed;
-            if proved || attempt == ATTEMPTS {
-                return Lookup::Vma(FoundVma {
-                    start,
-                    end,
+            let stable = vma.stable_since(&copy, start, end, self.lock_seq());
+            // A VMA that is not wanted may have become so a moment ago, and only a part of what
+            // the tree had in it: to leave all of that out takes one that does not change.
+            if last || (proved && (stable || copy.wanted)) {
+                let vma = if !proved {
+                    VmaFields::Unproved
+                } else if stable && !copy.wanted {
+                    VmaFields::Unwanted
+                } else {
                     // SAFETY: The counter has not moved since before the walk from the root.
-                    vma: proved.then(|| unsafe {
-                        let stable = vma.stable_since(&copy, start, end, self.lock_seq());
-                        copy.into_proved(stable)
-                    }),
-                });
+                    VmaFields::Proved(unsafe { copy.into_proved(stable) })
+                };
+                return Lookup::Vma(FoundVma { start, end, vma });
             }
             attempt += 1;
         }
@@ -206,9 +238,8 @@ impl<'rcu> LocklessVmas<'rcu> {
             ..Default::default()
         };
         // SAFETY: The tree is in RCU mode, because `mm_users` is not zero and so `exit_mmap()` has
-        // not run, and `self.rcu` shows that the RCU read lock is held.
+        // not run, and `self._rcu` shows that the RCU read lock is held.
         let entry = unsafe { bindings::mas_walk(&mut mas) };
-        let _ = self.rcu;
         // The walk compares a pivot with the address and may load it once more for the range: a
         // store between the two can make the range end before the address. What was compared held
         // for the address's page, so that is what is told then, and the way goes on.
@@ -328,9 +359,8 @@ struct UnlockedVma<'rcu> {
 
 /// Copies of a VMA's fields, of which nobody knows yet whether they are its own.
 struct UnprovedVma<'rcu> {
+    wanted: bool,
     lock_seq: u32,
-    vm_start: usize,
-    vm_end: usize,
     flags: vm_flags_t,
     pgoff: usize,
     file: VmaFile,
@@ -341,21 +371,28 @@ struct UnprovedVma<'rcu> {
 }
 
 impl<'rcu> UnlockedVma<'rcu> {
-    fn copy(&self, known: Option<&MappedFile>) -> UnprovedVma<'rcu> {
+    /// Copies the fields. Pins the file where the VMA is wanted, or `always`.
+    fn copy(&self, wanted: &impl Wanted, always: bool) -> UnprovedVma<'rcu> {
         let vma = self.ptr.as_ptr();
+        // First of all: what is loaded later is at least as new.
+        let lock_seq = self.lock_seq();
         // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
         // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
         // Whatever value is read is valid for its type, as all are integers or raw pointers.
         unsafe {
-            let range = &raw const (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            let flags = (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile();
+            let file = (&raw const (*vma).vm_file).read_volatile();
+            let is_wanted = wanted.vma(flags, !file.is_null());
             UnprovedVma {
-                // First of all: what is loaded later is at least as new.
-                lock_seq: self.lock_seq(),
-                vm_start: (&raw const (*range).vm_start).read_volatile(),
-                vm_end: (&raw const (*range).vm_end).read_volatile(),
-                flags: (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
+                wanted: is_wanted,
+                lock_seq,
+                flags,
                 pgoff: (&raw const (*vma).vm_pgoff).read_volatile(),
-                file: self.pin_file(known),
+                file: if is_wanted || always {
+                    self.pin_file(FileAddr(file), wanted)
+                } else {
+                    VmaFile::Unwanted
+                },
                 vm_ops: (&raw const (*vma).vm_ops).read_volatile(),
                 private_data: (&raw const (*vma).vm_private_data).read_volatile(),
                 anon_name: self.anon_name(),
@@ -379,25 +416,36 @@ impl<'rcu> UnlockedVma<'rcu> {
         end: usize,
         mm_lock_seq: u32,
     ) -> bool {
-        copy.vm_start == start
-            && copy.vm_end == end
+        let vma = self.ptr.as_ptr();
+        // SAFETY: By the type invariants the fields may be loaded. Volatile, as in `copy()`.
+        let (vm_start, vm_end) = unsafe {
+            let range = &raw const (*vma).__bindgen_anon_1.__bindgen_anon_1;
+            (
+                (&raw const (*range).vm_start).read_volatile(),
+                (&raw const (*range).vm_end).read_volatile(),
+            )
+        };
+        vm_start == start
+            && vm_end == end
             && copy.lock_seq == self.lock_seq()
             && copy.lock_seq != mm_lock_seq
     }
 
-    /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be.
-    fn pin_file(&self, known: Option<&MappedFile>) -> VmaFile {
-        // SAFETY: By the type invariants the field may be pointed to.
-        let field = unsafe { &raw mut (*self.ptr.as_ptr()).vm_file };
-        // SAFETY: As above. Volatile: others may be writing it.
-        let file = unsafe { field.read_volatile() };
-        if file.is_null() {
+    /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be. `seen`
+    /// is what it pointed to a moment ago.
+    fn pin_file(&self, seen: FileAddr, wanted: &impl Wanted) -> VmaFile {
+        if seen.0.is_null() {
             return VmaFile::None;
         }
-        if known.is_some_and(|known| ptr::eq(known.as_ptr(), file)) {
-            // The caller's reference keeps the memory from being another file.
-            return VmaFile::Known;
+        if !wanted.file() {
+            return VmaFile::Unwanted;
         }
+        if let Some(place) = wanted.pinned(seen) {
+            // The caller's reference keeps the memory from being another file.
+            return VmaFile::Known(place);
+        }
+        // SAFETY: By the type invariants the field may be pointed to.
+        let field = unsafe { &raw mut (*self.ptr.as_ptr()).vm_file };
         // SAFETY: `struct file` is `SLAB_TYPESAFE_BY_RCU` as well (overlayfs' `backing_file` too),
         // and the RCU section began before the pointer was loaded. The function tries once: it
         // returns null where the file is dead or the pointer has changed.
