@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail};
 use std::{
     io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -24,12 +25,22 @@ impl Target {
 
     /// As [`Target::start`], with another build of the program.
     pub fn start_program(program: impl AsRef<Path>, shape: &str) -> Result<Self> {
-        let mut child = Command::new(program.as_ref())
-            .arg(shape)
+        let mut command = Command::new(program.as_ref());
+        Self::spawn(command.arg(shape))
+    }
+
+    /// As [`Target::start`], as another user.
+    pub fn start_as(user: u32, shape: &str) -> Result<Self> {
+        let mut command = Command::new("/bin/target");
+        Self::spawn(command.arg(shape).uid(user).gid(user))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| program.as_ref().display().to_string())?;
+            .with_context(|| format!("{command:?}"))?;
         let mut line = String::new();
         if let Some(stdout) = &mut child.stdout {
             BufReader::new(stdout).read_line(&mut line)?;
@@ -42,7 +53,7 @@ impl Target {
             None => {
                 let _ = child.kill();
                 let _ = child.wait();
-                bail!("target {shape} did not get ready: {line:?}")
+                bail!("{command:?} did not get ready: {line:?}")
             }
         }
     }

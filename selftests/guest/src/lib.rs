@@ -3,6 +3,9 @@
 //! What the guest's programs share.
 
 pub mod child;
+pub mod elf;
+pub mod flags;
+pub mod query;
 pub mod raw;
 pub mod shapes;
 pub mod tests;

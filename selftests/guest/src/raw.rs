@@ -6,12 +6,41 @@ use anyhow::{Context, Result, ensure};
 use maps_lockless::{
     Mapping,
     decode::{Batch, Record, Vma},
-    wire::maps_lockless_batch,
+    wire::*,
 };
+use nix::{libc, request_code_readwrite};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+};
+
+/// The number of the ioctl(2) that sets a request.
+pub const IOC_REQUEST: libc::c_ulong = request_code_readwrite!(
+    MAPS_LOCKLESS_IOC_TYPE,
+    MAPS_LOCKLESS_IOC_NR,
+    size_of::<u64>()
+);
+
+/// What is asked for where nobody has made a request.
+pub const MAPS: maps_lockless_request = maps_lockless_request {
+    size: size_of::<maps_lockless_request>() as u64,
+    fields: MAPS_LOCKLESS_FIELDS_MAPS,
+    vma_flags_all: 0,
+    vma_flags_any: 0,
+    vma_flags_none: 0,
+    start: 0,
+    end: 0,
+    max_records: 0,
+    reserved: 0,
+    supported_fields: 0,
+    supported_vma_flags: 0,
+};
+
+/// The same, and build IDs.
+pub const ALL: maps_lockless_request = maps_lockless_request {
+    fields: MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
+    ..MAPS
 };
 
 /// Bytes of a header: the size of a poll.
@@ -34,6 +63,16 @@ impl Owned {
         Ok(*self.batch()?.header())
     }
 
+    /// Whether the listing ends with it.
+    pub fn is_final(&self) -> bool {
+        self.batch().is_ok_and(|batch| batch.is_final())
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Its VMAs, all of them decoded.
     pub fn vmas(&self) -> Result<Vec<Vma<'_>>> {
         self.batch()?
@@ -50,6 +89,30 @@ impl Lockless {
     /// Opens the file of a process.
     pub fn open(pid: u32) -> io::Result<Self> {
         File::open(format!("/proc/{pid}/maps_lockless")).map(Self)
+    }
+
+    /// Opens the file of a process, and makes a request.
+    pub fn with_request(pid: u32, request: maps_lockless_request) -> Result<Self> {
+        let file = Self::open(pid)?;
+        file.request(request)?;
+        Ok(file)
+    }
+
+    /// Makes a request. Returns it with the kernel's answers filled in.
+    pub fn request(&self, mut request: maps_lockless_request) -> io::Result<maps_lockless_request> {
+        self.ioctl(IOC_REQUEST, (&raw mut request).expose_provenance())?;
+        Ok(request)
+    }
+
+    /// ioctl(2) with any number and any argument, which may be an address.
+    pub fn ioctl(&self, number: libc::c_ulong, argument: usize) -> io::Result<()> {
+        #[expect(unsafe_code, reason = "ioctl(2) has no safe form")]
+        // SAFETY: The kernel checks the pointer. Callers pass memory of their own that has room for
+        // what the struct says, or none that is mapped.
+        match unsafe { libc::ioctl(self.0.as_raw_fd(), number, argument) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Reads with a buffer of `size` bytes. [`None`] at the end.
@@ -84,15 +147,33 @@ impl Lockless {
         self.0.seek(SeekFrom::Start(address))
     }
 
-    /// Reads to the final batch with buffers of `size` bytes. Returns the mappings and that batch.
-    pub fn rest(&mut self, size: usize) -> Result<(Vec<Mapping>, Owned)> {
-        let mut mappings = Vec::new();
+    /// Reads to the final batch with buffers of `size` bytes. Returns the batches.
+    pub fn batches(&mut self, size: usize) -> Result<Vec<Owned>> {
+        let mut batches = Vec::new();
         loop {
-            let owned = self.batch(size)?;
-            mappings.extend(owned.vmas()?.into_iter().map(Mapping::from));
-            if owned.batch()?.is_final() {
-                return Ok((mappings, owned));
+            batches.push(self.batch(size)?);
+            if batches.last().is_some_and(|last| last.is_final()) {
+                return Ok(batches);
             }
         }
+    }
+
+    /// As [`Lockless::batches`]. Returns the mappings and the final batch.
+    pub fn rest(&mut self, size: usize) -> Result<(Vec<Mapping>, Owned)> {
+        let mut batches = self.batches(size)?;
+        let mut mappings = Vec::new();
+        for batch in &batches {
+            mappings.extend(batch.vmas()?.into_iter().map(Mapping::from));
+        }
+        Ok((mappings, batches.pop().context("no batch")?))
+    }
+
+    /// As [`Lockless::batches`]. Returns all VMAs' fixed parts.
+    pub fn fields(&mut self) -> Result<Vec<maps_lockless_vma>> {
+        let mut all = Vec::new();
+        for batch in self.batches(MAPS_LOCKLESS_MAX_BATCH as usize)? {
+            all.extend(batch.vmas()?.iter().map(|vma| vma.fields));
+        }
+        Ok(all)
     }
 }

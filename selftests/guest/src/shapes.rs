@@ -7,7 +7,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::raw::Lockless;
+use crate::{elf, flags, raw::Lockless};
 use anyhow::{Context, Result, bail};
 use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
@@ -16,7 +16,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::{
         memfd::{MFdFlags, memfd_create},
-        mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap, shm_open},
+        mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap, shm_open},
         stat::Mode,
     },
     unistd::ftruncate,
@@ -30,7 +30,7 @@ use std::{
     path::Path,
     ptr::NonNull,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Bytes of a page on every machine that these tests run on.
@@ -48,7 +48,7 @@ pub const ODD_NAMES: [(&str, &[u8]); 7] = [
 ];
 
 /// Every shape that stays as it is.
-pub const QUIESCENT: [&str; 14] = [
+pub const QUIESCENT: [&str; 17] = [
     "plain",
     "vmas-10000",
     "file-vmas-1000",
@@ -63,6 +63,9 @@ pub const QUIESCENT: [&str; 14] = [
     "protections",
     "overlay-file",
     "exited-main-thread",
+    "flags",
+    "build-ids",
+    "secretmem",
 ];
 
 /// Makes the mappings of `shape`, says `ready` and what the test must know, and waits.
@@ -75,7 +78,12 @@ pub fn run(shape: &str) -> Result<()> {
             wait()?;
             bail!(nix::unistd::execv(c"/bin/target", &[c"/bin/target", c"plain"]).unwrap_err());
         }
+        "exec-setuid" => {
+            wait()?;
+            bail!(nix::unistd::execv(c"/tmp/setuid", &[c"/tmp/setuid", c"plain"]).unwrap_err());
+        }
         "churn" => churn(),
+        "split" => split(),
         _ if shape.starts_with("reader-") => read_for_ever(&shape["reader-".len()..]),
         "exited-main-thread" => {
             thread::spawn(|| {
@@ -106,11 +114,14 @@ fn make(shape: &str) -> Result<String> {
         return Ok(String::new());
     }
     match shape {
-        "plain" | "exec" | "exited-main-thread" => {}
+        "plain" | "exec" | "exec-setuid" | "exited-main-thread" => {}
         _ if shape.starts_with("reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
-        "vmas-1000" => alternate(1_000)?,
-        "vmas-10000" => alternate(10_000)?,
+        "split" => return Ok(format!("{:x}", arena()? as usize)),
+        _ if shape.starts_with("vmas-") => alternate(shape["vmas-".len()..].parse()?)?,
+        "flags" => flags::make()?,
+        "build-ids" => return build_ids(),
+        "secretmem" => secretmem()?,
         "file-vmas-1000" => map_new_file(Path::new("/tmp/many"), 1000)?,
         "deleted-file" => {
             let path = Path::new("/tmp/deleted-file");
@@ -298,29 +309,142 @@ fn read_for_ever(pid: &str) -> Result<()> {
     }
 }
 
-/// Maps and unmaps pages of the arena at random, for ever.
+/// Maps and unmaps pages of the arena at random, for ever: memory, and a program's first page.
 fn churn() -> Result<()> {
     let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let len = NonZeroUsize::new(PAGE).context("a page")?;
+    let program = fs::File::open(CHURNED_FILE)?;
     loop {
         // xorshift64: any sequence does that is not regular.
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let at = arena + (seed as usize % ARENA_PAGES) * PAGE;
-        if seed >> 63 == 0 {
-            let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
-            let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            // SAFETY: The arena is used for nothing but this.
-            unsafe { mmap_anonymous(NonZeroUsize::new(at), len, prot, flags)? };
-        } else {
-            let page = NonNull::new(at as *mut c_void).context("null")?;
-            // SAFETY: As above.
-            unsafe { munmap(page, PAGE)? };
+        let place = NonZeroUsize::new(at);
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: The arena is used for nothing but this.
+        unsafe {
+            match seed >> 62 {
+                0 => {
+                    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+                    mmap_anonymous(place, len, prot, flags)?;
+                }
+                1 => {
+                    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+                    mmap(place, len, prot, flags, &program, 0)?;
+                }
+                _ => munmap(NonNull::new(at as *mut c_void).context("null")?, PAGE)?,
+            }
         }
-        if seed.is_multiple_of(64) {
-            thread::sleep(Duration::from_micros(10));
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(10) {
+            std::hint::spin_loop();
         }
     }
+}
+
+/// The program whose first page is mapped in the arena.
+pub const CHURNED_FILE: &str = "/bin/target-dynamic";
+
+/// Gives the first half of some executable memory other permissions and back, for ever.
+fn split() -> Result<()> {
+    let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+    let len = NonZeroUsize::new(SPLIT_PAGES * PAGE).context("a page")?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+    let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    let write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: The arena is used for nothing but this.
+    unsafe {
+        let memory = mmap_anonymous(NonZeroUsize::new(arena), len, exec, flags)?;
+        loop {
+            for protection in [write, exec] {
+                mprotect(memory, SPLIT_PAGES / 2 * PAGE, protection)?;
+            }
+        }
+    }
+}
+
+/// Pages at the arena's start that are executable, the second half of them all the time.
+pub const SPLIT_PAGES: usize = 10;
+
+fn secretmem() -> Result<()> {
+    // SAFETY: memfd_secret(2) takes no pointer, and the kernel chooses an address where nothing is.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_memfd_secret, 0) as libc::c_int;
+        if fd < 0 || libc::ftruncate(fd, PAGE as i64) != 0 {
+            bail!(std::io::Error::last_os_error());
+        }
+        map_file(&std::os::fd::BorrowedFd::borrow_raw(fd), 0)
+    }
+}
+
+/// Maps files that have a build ID or not, in different ways. Says where they are.
+fn build_ids() -> Result<String> {
+    let prefix = format!("/tmp/ids-{}-", std::process::id());
+    let id = |id: &[u8]| elf::build_id_note(id);
+    let notes = |len: usize| elf::header_64(1, 4096, len as u64);
+    let (twenty, short, long) = (id(b"twenty bytes of ID!!"), id(b"8 bytes."), id(&[1; 21]));
+    let thirty_two = id(b"32-bit");
+    let endless = elf::header_64(256, 65_536, 16 << 20);
+    let page = 4096_u64;
+    type Described<'a> = (&'a str, u64, &'a [elf::Piece<'a>]);
+    let files: [Described<'_>; 10] = [
+        (
+            "present",
+            2 * page,
+            &[(0, &notes(twenty.len())), (page, &twenty)],
+        ),
+        (
+            "short",
+            2 * page,
+            &[(0, &notes(short.len())), (page, &short)],
+        ),
+        // Longer than the kernel takes for a build ID.
+        ("long", 2 * page, &[(0, &notes(long.len())), (page, &long)]),
+        (
+            "thirty-two",
+            page,
+            &[
+                (0, &elf::header_32(512, thirty_two.len() as u32)),
+                (512, &thirty_two),
+            ],
+        ),
+        ("absent", page, &[(0, &elf::header_64(0, 0, 0))]),
+        ("empty", 0, &[]),
+        ("not-elf", page, &[(0, b"#!/bin/sh")]),
+        // The notes would be behind the end.
+        ("truncated", page, &[(0, &notes(64))]),
+        // The notes are in no page cache.
+        ("hole", 4 * page, &[(0, &elf::header_64(1, 8192, 64))]),
+        // 256 times 16 MiB of notes that say nothing.
+        (
+            "endless",
+            65_536 + (16 << 20),
+            &[(0, &endless), (65_536, &vec![0; 16 << 20])],
+        ),
+    ];
+    let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    let map = |file: &fs::File, prot| {
+        // SAFETY: The kernel chooses an address where nothing is.
+        unsafe { mmap(None, len, prot, MapFlags::MAP_PRIVATE, file, 0) }
+    };
+    let mut present = None;
+    for (name, len, pieces) in files {
+        let file = elf::file(Path::new(&format!("{prefix}{name}")), len, pieces)?;
+        map(&file, exec)?;
+        present.get_or_insert(file);
+    }
+    map(&present.context("no file")?, exec)?;
+    let readable = format!("{prefix}readable");
+    let file = elf::file(
+        Path::new(&readable),
+        2 * page,
+        &[(0, &notes(twenty.len())), (page, &twenty)],
+    )?;
+    map(&file, ProtFlags::PROT_READ)?;
+    anonymous(PAGE, MapFlags::MAP_PRIVATE)?;
+    map(&fs::File::open(format!("{prefix}present"))?, exec)?;
+    Ok(prefix)
 }

@@ -10,7 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-const NOBODY: u32 = 65_534;
+/// A user who may do nothing.
+pub(super) const NOBODY: u32 = 65_534;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![

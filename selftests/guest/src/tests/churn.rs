@@ -1,65 +1,128 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A process that maps and unmaps all the time: what docs/tearing.md guarantees, holds.
+//! A process that changes its mappings all the time: what docs/tearing.md guarantees, holds.
 
 use super::Test;
 use crate::{
     child::Target,
-    raw::Lockless,
-    shapes::{ARENA_PAGES, PAGE},
+    raw::{ALL, Lockless, MAPS},
+    shapes::{ARENA_PAGES, CHURNED_FILE, PAGE, SPLIT_PAGES},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::wire::*;
-use std::time::{Duration, Instant};
+use maps_lockless::{
+    decode::{BuildId, Vma},
+    wire::*,
+};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
+/// `r-xp`, of a file.
+const EXECUTABLE_FILE: u64 =
+    MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE;
+/// How long each test reads.
+const TIME: Duration = Duration::from_secs(5);
 
 pub(super) fn tests() -> Vec<Test> {
-    vec![Test::new("churn: the guarantees hold", guarantees)]
+    vec![
+        Test::new(
+            "churn: the guarantees hold, and little is withheld",
+            guarantees,
+        ),
+        Test::new(
+            "churn: nothing that was asked for is left out",
+            nothing_left_out,
+        ),
+    ]
+}
+
+/// The addresses that a target changes.
+fn arena(target: &Target, pages: usize) -> Result<Range<u64>> {
+    let start = u64::from_str_radix(&target.said, 16).context("where the arena is")?;
+    Ok(start..start + (pages * PAGE) as u64)
+}
+
+/// How many records there were, and what was the matter with how many.
+#[derive(Default)]
+struct Seen {
+    records: u64,
+    whole: u64,
+    unstable: u64,
+    withheld: u64,
+    name_too_long: u64,
+    build_id_not_resident: u64,
+}
+
+impl Seen {
+    fn add(&mut self, vma: &Vma<'_>) {
+        let has = |flag| u64::from(vma.fields.flags & flag != 0);
+        self.records += 1;
+        self.unstable += has(MAPS_LOCKLESS_REC_UNSTABLE);
+        self.withheld += has(MAPS_LOCKLESS_REC_WITHHELD);
+        self.name_too_long += has(MAPS_LOCKLESS_REC_NAME_TOO_LONG);
+        self.build_id_not_resident += has(MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT);
+        let mut fields = MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME;
+        if vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE != 0 {
+            fields |= ALL.fields;
+        }
+        self.whole += u64::from(vma.fields.valid == fields);
+    }
 }
 
 fn guarantees() -> Result<()> {
     let target = Target::start("churn")?;
-    let arena = u64::from_str_radix(&target.said, 16).context("where the arena is")?;
-    let arena = arena..arena + (ARENA_PAGES * PAGE) as u64;
-    let (mut records, mut unstable, mut withheld, mut moved, mut listings) = (0, 0, 0, 0, 0);
+    let arena = arena(&target, ARENA_PAGES)?;
+    let (mut seen, mut moved, mut listings) = (Seen::default(), 0, 0);
+    let mut known_id: Option<Vec<u8>> = None;
 
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(5) {
-        let mut file = Lockless::open(target.pid())?;
+    while begin.elapsed() < TIME {
+        let mut file = Lockless::with_request(target.pid(), ALL)?;
         let mut last_end = 0;
         let mut neighbours = 0;
         loop {
-            let owned = file.batch(MAPS_LOCKLESS_MAX_BATCH as usize)?;
+            let owned = file.batch(MAX)?;
             let header = owned.header()?;
             ensure!(header.seq_begin <= header.seq_end);
             moved += u64::from(header.seq_begin != header.seq_end);
             for vma in owned.vmas()? {
                 let fields = vma.fields;
-                records += 1;
                 ensure!(last_end <= fields.start && fields.start < fields.end);
                 ensure!(fields.start % PAGE as u64 == 0 && fields.end % PAGE as u64 == 0);
                 last_end = fields.end;
                 // The pages on either side are mapped all the time.
                 neighbours += u32::from(fields.start < arena.start && fields.end >= arena.start);
                 neighbours += u32::from(fields.start <= arena.end && fields.end > arena.end);
-                unstable += u64::from(fields.flags & MAPS_LOCKLESS_REC_UNSTABLE != 0);
                 if fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
-                    withheld += 1;
-                    let zero = maps_lockless_vma {
-                        r#type: fields.r#type,
-                        fixed_size: fields.fixed_size,
-                        size: fields.size,
-                        flags: fields.flags,
-                        start: fields.start,
-                        end: fields.end,
-                        vma_start: fields.vma_start,
-                        ..Default::default()
-                    };
-                    ensure!(format!("{zero:?}") == format!("{fields:?}"), "{fields:?}");
-                } else if arena.contains(&fields.start) && fields.end <= arena.end {
-                    // Nothing else was ever mapped there.
-                    ensure!(fields.name_kind == MAPS_LOCKLESS_NAME_NONE, "{fields:?}");
-                    ensure!(fields.valid & MAPS_LOCKLESS_FIELD_INO == 0, "{fields:?}");
-                    ensure!(fields.vma_flags & 15 == 3, "rw-p: {fields:?}");
+                    nothing_but_range(&fields)?;
+                }
+                if !arena.contains(&fields.start) || fields.end > arena.end {
+                    continue;
+                }
+                seen.add(&vma);
+                if fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
+                    continue;
+                }
+                // Nothing else was ever mapped there.
+                match fields.vma_flags & (15 | MAPS_LOCKLESS_VMA_FILE) {
+                    3 => ensure!(
+                        fields.name_kind == MAPS_LOCKLESS_NAME_NONE
+                            && fields.valid & MAPS_LOCKLESS_FIELD_INO == 0,
+                        "{fields:?}"
+                    ),
+                    EXECUTABLE_FILE => {
+                        ensure!(vma.name == CHURNED_FILE.as_bytes(), "{fields:?}");
+                        ensure!(
+                            fields.pgoff == 0 || fields.flags & MAPS_LOCKLESS_REC_UNSTABLE != 0
+                        );
+                        let BuildId::Present(id) = vma.build_id() else {
+                            anyhow::bail!("{:?}: {fields:?}", vma.build_id());
+                        };
+                        ensure!(*known_id.get_or_insert(id.to_vec()) == id);
+                    }
+                    _ => anyhow::bail!("neither rw-p memory nor the r-xp file: {fields:?}"),
                 }
             }
             if owned.batch()?.is_final() {
@@ -71,9 +134,81 @@ fn guarantees() -> Result<()> {
         listings += 1;
     }
     println!(
-        "# {listings} listings, {records} records, {unstable} unstable, {withheld} withheld; \
-         {moved} batches saw a change"
+        "# {listings} listings; {moved} batches saw a change; in the churned range {} records, \
+         {:.3} % of them with all fields asked for",
+        seen.records,
+        100.0 * seen.whole as f64 / seen.records as f64,
+    );
+    println!(
+        "# withheld: {} not proved, {} names too long, {} build IDs not resident; {} unstable",
+        seen.withheld, seen.name_too_long, seen.build_id_not_resident, seen.unstable
     );
     ensure!(moved > 0, "no batch met a change: nothing was shown");
+    ensure!(known_id.is_some(), "no file was met");
+    ensure!(
+        seen.whole * 100 >= seen.records * 99,
+        "less than 99 % are whole"
+    );
+    Ok(())
+}
+
+fn nothing_but_range(fields: &maps_lockless_vma) -> Result<()> {
+    let zero = maps_lockless_vma {
+        r#type: fields.r#type,
+        fixed_size: fields.fixed_size,
+        size: fields.size,
+        flags: fields.flags,
+        start: fields.start,
+        end: fields.end,
+        vma_start: fields.vma_start,
+        ..Default::default()
+    };
+    ensure!(format!("{zero:?}") == format!("{fields:?}"), "{fields:?}");
+    Ok(())
+}
+
+/// The second half of a mapping is executable all the time, while the first half is split off, gets
+/// other permissions and is merged again.
+fn nothing_left_out() -> Result<()> {
+    let target = Target::start("split")?;
+    let arena = arena(&target, SPLIT_PAGES)?;
+    let middle = (arena.start + arena.end) / 2;
+    let request = maps_lockless_request {
+        vma_flags_all: MAPS_LOCKLESS_VMA_EXEC,
+        start: arena.start,
+        end: arena.end,
+        ..MAPS
+    };
+    let file = Lockless::with_request(target.pid(), request)?;
+    let (mut listings, mut wholes, mut halves, mut unasked) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let begin = Instant::now();
+    while begin.elapsed() < TIME {
+        let owned = file.batch_at(MAX, 0)?;
+        ensure!(owned.is_final());
+        let mut covered = middle;
+        for vma in owned.vmas()? {
+            let fields = vma.fields;
+            if fields.start <= covered && fields.end > covered {
+                covered = fields.end;
+            }
+            wholes += u64::from((fields.start, fields.end) == (arena.start, arena.end));
+            halves += u64::from((fields.start, fields.end) == (middle, arena.end));
+            if fields.vma_flags & MAPS_LOCKLESS_VMA_EXEC == 0 {
+                let marks = MAPS_LOCKLESS_REC_UNSTABLE | MAPS_LOCKLESS_REC_WITHHELD;
+                ensure!(
+                    fields.flags & marks != 0,
+                    "not asked for, and not marked: {fields:?}"
+                );
+                unasked += 1;
+            }
+        }
+        ensure!(
+            covered == arena.end,
+            "what stayed executable was skipped at {covered:x}"
+        );
+        listings += 1;
+    }
+    println!("# {listings} listings: {wholes} whole, {halves} half, {unasked} not asked for");
+    ensure!(wholes > 0 && halves > 0, "only one state was seen");
     Ok(())
 }

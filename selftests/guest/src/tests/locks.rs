@@ -5,7 +5,7 @@
 use super::Test;
 use crate::{
     child::Target,
-    raw::{HEADER, Lockless},
+    raw::{ALL, HEADER, Lockless},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{Completeness, Listing, Marks, Process, Source, read_from, wire::*};
@@ -83,6 +83,28 @@ fn held(vmas: Vmas) -> Result<()> {
     ensure!(poll.seq_begin % 2 == 1 && poll.seq_end == poll.seq_begin);
     let lookup = file.batch_at(MAPS_LOCKLESS_MIN_BUFFER as usize, middle)?;
     ensure!(lookup.vmas()?[0].fields.start == middle);
+    let one = maps_lockless_request {
+        max_records: 1,
+        vma_flags_all: MAPS_LOCKLESS_VMA_WRITE,
+        ..ALL
+    };
+    let one = Lockless::with_request(pid, one)?.batch_at(HEADER + 5000, middle)?;
+    ensure!(one.header()?.count == 1 && one.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT);
+    let filtered = maps_lockless_request {
+        vma_flags_all: MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE,
+        ..ALL
+    };
+    let listed = Lockless::with_request(pid, filtered)?.fields()?;
+    let asked_for =
+        |vma: &&maps_lockless_vma| vma.vma_flags & filtered.vma_flags_all == filtered.vma_flags_all;
+    ensure!(listed.iter().filter(asked_for).count() > 0);
+    // What may be changing is listed, too.
+    let marks = MAPS_LOCKLESS_REC_UNSTABLE;
+    ensure!(
+        listed
+            .iter()
+            .all(|vma| asked_for(&vma) || vma.flags & marks != 0)
+    );
     // A VMA whose lock is held may be changing, for all that a reader knows.
     let expected = match vmas {
         Vmas::None => 0,

@@ -4,14 +4,22 @@
 
 mod abi;
 mod access;
+mod build_id;
 mod churn;
 mod cli;
+mod compat;
+mod flags;
+mod hostile;
 mod lifetime;
 mod locks;
 mod off;
+mod request;
 mod same_as_maps;
+mod streams;
 
 use anyhow::Result;
+use nix::errno::Errno;
+use std::io;
 
 /// A test.
 pub struct Test {
@@ -30,16 +38,28 @@ impl Test {
     }
 }
 
+/// The errno that a call failed with.
+fn errno(result: io::Result<impl Sized>) -> Option<Errno> {
+    let error = result.err()?.raw_os_error()?;
+    Some(Errno::from_raw(error))
+}
+
 /// The tests of a kernel with maps_lockless.
 pub fn on() -> Vec<Test> {
     [
         same_as_maps::tests(),
         abi::tests(),
+        request::tests(),
+        flags::tests(),
+        build_id::tests(),
+        hostile::tests(),
+        compat::tests(),
         access::tests(),
         lifetime::tests(),
         locks::tests(),
         churn::tests(),
         cli::tests(),
+        streams::tests(),
     ]
     .into_iter()
     .flatten()

@@ -63,7 +63,8 @@ fn thread_of(target: &Target, shape: &str) -> Result<Option<u32>> {
     bail!("the main thread did not exit")
 }
 
-fn same(pid: u32, tid: Option<u32>) -> Result<Vec<Mapping>> {
+/// Fails where the two differ. Returns the mappings.
+pub(super) fn same(pid: u32, tid: Option<u32>) -> Result<Vec<Mapping>> {
     let (process, path) = match tid {
         None => (Process::new(pid), format!("/proc/{pid}/maps")),
         Some(tid) => (
