@@ -117,7 +117,11 @@ fn make(shape: &str) -> Result<String> {
         "plain" | "exec" | "exec-setuid" | "exited-main-thread" => {}
         _ if shape.starts_with("reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
-        "split" => return Ok(format!("{:x}", arena()? as usize)),
+        "split" => {
+            let arena = arena()?;
+            map_executable(arena)?;
+            return Ok(format!("{:x}", arena as usize));
+        }
         _ if shape.starts_with("vmas-") => alternate(shape["vmas-".len()..].parse()?)?,
         "flags" => flags::make()?,
         "build-ids" => return build_ids(),
@@ -347,20 +351,25 @@ fn churn() -> Result<()> {
 /// The program whose first page is mapped in the arena.
 pub const CHURNED_FILE: &str = "/bin/target-dynamic";
 
-/// Gives the first half of some executable memory other permissions and back, for ever.
-fn split() -> Result<()> {
-    let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+fn map_executable(arena: *mut c_void) -> Result<()> {
     let len = NonZeroUsize::new(SPLIT_PAGES * PAGE).context("a page")?;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
     let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
-    let write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: The arena is used for nothing but this.
-    unsafe {
-        let memory = mmap_anonymous(NonZeroUsize::new(arena), len, exec, flags)?;
-        loop {
-            for protection in [write, exec] {
-                mprotect(memory, SPLIT_PAGES / 2 * PAGE, protection)?;
-            }
+    unsafe { mmap_anonymous(NonZeroUsize::new(arena as usize), len, exec, flags)? };
+    Ok(())
+}
+
+/// Gives the first half of the executable memory other permissions and back, for ever.
+fn split() -> Result<()> {
+    let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+    let memory = NonNull::new(arena as *mut c_void).context("null")?;
+    let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
+    let write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    loop {
+        for protection in [write, exec] {
+            // SAFETY: The arena is used for nothing but this.
+            unsafe { mprotect(memory, SPLIT_PAGES / 2 * PAGE, protection)? };
         }
     }
 }

@@ -16,6 +16,7 @@ mod off;
 mod request;
 mod same_as_maps;
 mod streams;
+mod token;
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -49,6 +50,7 @@ pub fn on() -> Vec<Test> {
     [
         same_as_maps::tests(),
         abi::tests(),
+        token::tests(),
         request::tests(),
         flags::tests(),
         build_id::tests(),

@@ -26,7 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
         Test::new("request: a number of records", by_number),
         Test::new("request: is of one open file", one_open_file),
         Test::new(
-            "request: nothing among many VMAs ends each read in time",
+            "request: nothing among a million VMAs ends each read in time",
             nothing,
         ),
         Test::new("request: finds what PROCMAP_QUERY finds", same_as_query),
@@ -294,8 +294,10 @@ fn one_open_file() -> Result<()> {
 
 /// The limits of what one read does, and that a reader gets on all the same.
 fn nothing() -> Result<()> {
-    fs::write("/proc/sys/vm/max_map_count", "1000000")?;
-    let target = Target::start("vmas-200000")?;
+    fs::write("/proc/sys/vm/max_map_count", "2000000")?;
+    // It maps more than the VM has, and touches none of it.
+    fs::write("/proc/sys/vm/overcommit_memory", "1")?;
+    let target = Target::start("vmas-1000000")?;
     let request = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_READ,
         vma_flags_none: MAPS_LOCKLESS_VMA_READ,
@@ -314,11 +316,8 @@ fn nothing() -> Result<()> {
     ensure!(last.count == 0 && last.end_reason == MAPS_LOCKLESS_END_COMPLETE);
     println!("# {} reads", batches.len());
     // A read looks 65,536 times, at VMAs and gaps.
-    ensure!(
-        batches.len() >= 4 && batches.len() <= 8,
-        "{} reads",
-        batches.len()
-    );
+    let fewest = 1_000_000 / 65_536;
+    ensure!(batches.len() > fewest && batches.len() <= 2 * fewest);
     Ok(())
 }
 

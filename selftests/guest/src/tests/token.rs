@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The change count, as a token: what moves it, and what does not.
+
+#![expect(
+    unsafe_code,
+    reason = "the process that changes its mappings must do nothing else"
+)]
+
+use super::Test;
+use crate::{
+    raw::{HEADER, Lockless},
+    shapes::PAGE,
+};
+use anyhow::{Result, ensure};
+use maps_lockless::wire::*;
+use nix::{
+    libc::{self, c_int, c_void},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::{Pid, pipe, read, write},
+};
+use std::{fs, os::fd::OwnedFd, ptr};
+
+const MADV_GUARD_INSTALL: c_int = 102;
+const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+/// Pages of the range that is worked on.
+const PAGES: usize = 16;
+
+/// Steps, and whether each moves the count.
+const STEPS: [(&str, bool); 18] = [
+    ("nothing", false),
+    ("a page fault", false),
+    ("mprotect of a part", true),
+    ("mprotect that changes nothing", true),
+    ("munmap of a part", true),
+    ("munmap that is refused for its argument", true),
+    ("mmap into a gap", true),
+    ("mmap over mappings", true),
+    ("mremap", true),
+    ("brk", true),
+    ("prctl that names memory", true),
+    ("madvise that sets a flag", true),
+    ("madvise that drops pages", false),
+    ("mlock", true),
+    ("fork", true),
+    // docs/tearing.md says that these are not covered.
+    ("guard pages", false),
+    ("rename of a mapped file", false),
+    ("unlink of a mapped file", false),
+];
+
+/// Does a step. Returns whether it did what its name says.
+fn run(step: &str, base: *mut c_void) -> bool {
+    let at = |page: usize| base.wrapping_byte_add(page * PAGE);
+    let fixed = PRIVATE | libc::MAP_FIXED;
+    // SAFETY: What is changed is the range at `base`, of `PAGES` pages, or the heap's end, or a file.
+    // Nobody else uses them.
+    unsafe {
+        match step {
+            "nothing" => true,
+            "a page fault" => {
+                base.cast::<u8>().write_volatile(1);
+                true
+            }
+            "mprotect of a part" | "mprotect that changes nothing" => {
+                libc::mprotect(base, PAGE, libc::PROT_READ) == 0
+            }
+            "munmap of a part" => libc::munmap(at(2), PAGE) == 0,
+            "munmap that is refused for its argument" => {
+                libc::munmap(base.wrapping_byte_add(1), PAGE) != 0
+            }
+            "mmap into a gap" => libc::mmap(at(2), PAGE, READ_WRITE, fixed, -1, 0) == at(2),
+            "mmap over mappings" => libc::mmap(base, 3 * PAGE, READ_WRITE, fixed, -1, 0) == base,
+            "mremap" => {
+                let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+                libc::mremap(at(4), PAGE, PAGE, flags, at(5)) == at(5)
+            }
+            "brk" => libc::sbrk(PAGE as libc::intptr_t) as isize != -1,
+            "prctl that names memory" => {
+                let option = libc::PR_SET_VMA_ANON_NAME as libc::c_ulong;
+                libc::prctl(libc::PR_SET_VMA, option, at(6), PAGE, c"name".as_ptr()) == 0
+            }
+            "madvise that sets a flag" => libc::madvise(at(7), PAGE, libc::MADV_DONTFORK) == 0,
+            "madvise that drops pages" => libc::madvise(base, PAGE, libc::MADV_DONTNEED) == 0,
+            "mlock" => libc::mlock(at(8), PAGE) == 0,
+            "fork" => {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::_exit(0);
+                }
+                libc::waitpid(child, ptr::null_mut(), 0) == child
+            }
+            "guard pages" => libc::madvise(at(9), PAGE, MADV_GUARD_INSTALL) == 0,
+            "rename of a mapped file" => {
+                libc::rename(c"/tmp/token".as_ptr(), c"/tmp/token-renamed".as_ptr()) == 0
+            }
+            "unlink of a mapped file" => libc::unlink(c"/tmp/token-renamed".as_ptr()) == 0,
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![Test::new(
+        "token: moves with every change, and not without",
+        moves,
+    )]
+}
+
+/// A process that does one step after another when it is told to.
+struct Stepper {
+    pid: Pid,
+    go: OwnedFd,
+    done: OwnedFd,
+}
+
+impl Stepper {
+    fn start() -> Result<Self> {
+        fs::write("/tmp/token", [0; PAGE])?;
+        let file = fs::File::open("/tmp/token")?;
+        let (wait, go) = pipe()?;
+        let (done, tell) = pipe()?;
+        // SAFETY: The child makes system calls alone, allocates nothing and never returns.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: The kernel chooses addresses where nothing is.
+            let base = unsafe {
+                use std::os::fd::AsRawFd;
+                libc::mmap(
+                    ptr::null_mut(),
+                    PAGE,
+                    libc::PROT_READ,
+                    libc::MAP_SHARED,
+                    file.as_raw_fd(),
+                    0,
+                );
+                libc::mmap(ptr::null_mut(), PAGES * PAGE, READ_WRITE, PRIVATE, -1, 0)
+            };
+            let mut byte = [0];
+            for (step, _) in STEPS {
+                let _ = write(&tell, &byte);
+                let _ = read(&wait, &mut byte);
+                byte[0] = u8::from(run(step, base));
+            }
+            let _ = write(&tell, &byte);
+            let _ = read(&wait, &mut byte);
+            // SAFETY: _exit(2) takes no pointer.
+            unsafe { libc::_exit(0) };
+        }
+        ensure!(child > 0, "{}", std::io::Error::last_os_error());
+        let stepper = Self {
+            pid: Pid::from_raw(child),
+            go,
+            done,
+        };
+        stepper.result()?;
+        Ok(stepper)
+    }
+
+    /// Waits for the end of the step before. Returns whether it succeeded.
+    fn result(&self) -> Result<bool> {
+        let mut byte = [0];
+        ensure!(read(&self.done, &mut byte)? == 1, "the process ended");
+        Ok(byte[0] == 1)
+    }
+
+    fn step(&self) -> Result<bool> {
+        write(&self.go, b"x")?;
+        self.result()
+    }
+}
+
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
+    }
+}
+
+fn moves() -> Result<()> {
+    let stepper = Stepper::start()?;
+    let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
+    let mut token = || -> Result<(u64, u64)> {
+        let header = file.batch(HEADER)?.header()?;
+        ensure!(header.seq_begin == header.seq_end && header.seq_begin.is_multiple_of(2));
+        Ok((header.mm_id, header.seq_begin))
+    };
+    let listing = || -> Result<Vec<maps_lockless_vma>> {
+        let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
+        file.fields()
+    };
+    for (step, moves) in STEPS {
+        let (before, was) = (token()?, listing()?);
+        ensure!(stepper.step()?, "{} failed", step);
+        let (after, is) = (token()?, listing()?);
+        ensure!(before.0 == after.0, "{}: another address space", step);
+        ensure!(
+            (before != after) == moves,
+            "{}: {before:?} to {after:?}",
+            step
+        );
+        if !moves && step != "guard pages" {
+            let ranges = |vmas: &[maps_lockless_vma]| -> Vec<_> {
+                vmas.iter()
+                    .map(|vma| (vma.start, vma.end, vma.vma_flags, vma.pgoff, vma.ino))
+                    .collect()
+            };
+            ensure!(
+                ranges(&was) == ranges(&is),
+                "{}: a change without a move",
+                step
+            );
+        }
+    }
+    Ok(())
+}
