@@ -118,9 +118,8 @@ fn make(shape: &str) -> Result<String> {
         _ if shape.starts_with("reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
         "split" => {
-            let arena = arena()?;
-            map_executable(arena)?;
-            return Ok(format!("{:x}", arena as usize));
+            let memory = executable()?;
+            return Ok(format!("{:x}", memory as usize));
         }
         _ if shape.starts_with("vmas-") => alternate(shape["vmas-".len()..].parse()?)?,
         "flags" => flags::make()?,
@@ -351,31 +350,46 @@ fn churn() -> Result<()> {
 /// The program whose first page is mapped in the arena.
 pub const CHURNED_FILE: &str = "/bin/target-dynamic";
 
-fn map_executable(arena: *mut c_void) -> Result<()> {
+/// Maps executable memory in many places, with gaps in between, so that no part of it is ever merged
+/// with anything but the rest. Returns the first place.
+fn executable() -> Result<*mut c_void> {
+    let first = arena()?.wrapping_byte_add(PAGE);
     let len = NonZeroUsize::new(SPLIT_PAGES * PAGE).context("a page")?;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
     let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
-    // SAFETY: The arena is used for nothing but this.
-    unsafe { mmap_anonymous(NonZeroUsize::new(arena as usize), len, exec, flags)? };
-    Ok(())
+    for place in 0..SPLIT_PLACES {
+        let address = first as usize + place * SPLIT_STEP;
+        // SAFETY: The arena is used for nothing but this.
+        unsafe { mmap_anonymous(NonZeroUsize::new(address), len, exec, flags)? };
+    }
+    Ok(first)
 }
 
-/// Gives the first half of the executable memory other permissions and back, for ever.
+/// Gives the first half of each executable mapping other permissions and back, for ever.
 fn split() -> Result<()> {
     let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
-    let memory = NonNull::new(arena as *mut c_void).context("null")?;
     let exec = ProtFlags::PROT_READ | ProtFlags::PROT_EXEC;
     let write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     loop {
+        // All of them one way and then all the other, so that a reader who is preempted for a while
+        // finds the mapping that it was looking at changed.
         for protection in [write, exec] {
-            // SAFETY: The arena is used for nothing but this.
-            unsafe { mprotect(memory, SPLIT_PAGES / 2 * PAGE, protection)? };
+            for place in 0..SPLIT_PLACES {
+                let address = arena + PAGE + place * SPLIT_STEP;
+                let memory = NonNull::new(address as *mut c_void).context("null")?;
+                // SAFETY: The arena is used for nothing but this.
+                unsafe { mprotect(memory, SPLIT_PAGES / 2 * PAGE, protection)? };
+            }
         }
     }
 }
 
-/// Pages at the arena's start that are executable, the second half of them all the time.
+/// How many executable mappings are split.
+pub const SPLIT_PLACES: usize = 64;
+/// Pages of each, of which the second half is executable all the time.
 pub const SPLIT_PAGES: usize = 10;
+/// Bytes from one to the next.
+pub const SPLIT_STEP: usize = (SPLIT_PAGES + 2) * PAGE;
 
 fn secretmem() -> Result<()> {
     // SAFETY: memfd_secret(2) takes no pointer, and the kernel chooses an address where nothing is.

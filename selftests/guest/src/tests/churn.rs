@@ -6,7 +6,7 @@ use super::Test;
 use crate::{
     child::Target,
     raw::{ALL, Lockless, MAPS},
-    shapes::{ARENA_PAGES, CHURNED_FILE, PAGE, SPLIT_PAGES},
+    shapes::{ARENA_PAGES, CHURNED_FILE, PAGE, SPLIT_PAGES, SPLIT_PLACES, SPLIT_STEP},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{
@@ -15,6 +15,7 @@ use maps_lockless::{
 };
 use std::{
     ops::Range,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,8 @@ const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// `r-xp`, of a file.
 const EXECUTABLE_FILE: u64 =
     MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE;
+/// Readers at a time, where one is not enough.
+const READERS: usize = 6;
 /// How long each test reads.
 const TIME: Duration = Duration::from_secs(5);
 
@@ -167,48 +170,79 @@ fn nothing_but_range(fields: &maps_lockless_vma) -> Result<()> {
     Ok(())
 }
 
-/// The second half of a mapping is executable all the time, while the first half is split off, gets
-/// other permissions and is merged again.
+/// The second half of each of many mappings is executable all the time, while its first half is split
+/// off, gets other permissions and is merged again.
+///
+/// There are more readers than CPUs, so that some are preempted within a lookup.
 fn nothing_left_out() -> Result<()> {
     let target = Target::start("split")?;
-    let arena = arena(&target, SPLIT_PAGES)?;
-    let middle = (arena.start + arena.end) / 2;
+    let arena = arena(&target, SPLIT_PLACES * SPLIT_STEP / PAGE)?;
+    let sum = thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| scope.spawn(|| read_executable(target.pid(), &arena)))
+            .collect();
+        let mut sum = [0; 4];
+        for reader in readers {
+            let seen = reader
+                .join()
+                .map_err(|_| anyhow::anyhow!("a reader panicked"))??;
+            for (sum, seen) in sum.iter_mut().zip(seen) {
+                *sum += seen;
+            }
+        }
+        anyhow::Ok(sum)
+    })?;
+    let [listings, wholes, halves, unasked] = sum;
+    println!("# {listings} listings: {wholes} whole, {halves} half, {unasked} not asked for");
+    ensure!(wholes > 0 && halves > 0, "only one state was seen");
+    Ok(())
+}
+
+/// Lists what is executable of the arena, for a while. Counts listings, mappings that are shown whole,
+/// those of which the second half is, and what was not asked for.
+fn read_executable(pid: u32, arena: &Range<u64>) -> Result<[u64; 4]> {
     let request = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_EXEC,
         start: arena.start,
         end: arena.end,
         ..MAPS
     };
-    let file = Lockless::with_request(target.pid(), request)?;
-    let (mut listings, mut wholes, mut halves, mut unasked) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let file = Lockless::with_request(pid, request)?;
+    let mut seen = [0; 4];
     let begin = Instant::now();
     while begin.elapsed() < TIME {
         let owned = file.batch_at(MAX, 0)?;
         ensure!(owned.is_final());
-        let mut covered = middle;
-        for vma in owned.vmas()? {
-            let fields = vma.fields;
-            if fields.start <= covered && fields.end > covered {
-                covered = fields.end;
+        let vmas = owned.vmas()?;
+        let mut fields = vmas.iter().map(|vma| vma.fields).peekable();
+        for place in 0..SPLIT_PLACES {
+            let start = arena.start + (place * SPLIT_STEP) as u64;
+            let (middle, end) = (
+                start + (SPLIT_PAGES / 2 * PAGE) as u64,
+                start + (SPLIT_PAGES * PAGE) as u64,
+            );
+            let mut covered = middle;
+            while let Some(vma) = fields.next_if(|vma| vma.start < end) {
+                if vma.start <= covered && vma.end > covered {
+                    covered = vma.end;
+                }
+                seen[1] += u64::from((vma.start, vma.end) == (start, end));
+                seen[2] += u64::from((vma.start, vma.end) == (middle, end));
+                if vma.vma_flags & MAPS_LOCKLESS_VMA_EXEC == 0 {
+                    let marks = MAPS_LOCKLESS_REC_UNSTABLE | MAPS_LOCKLESS_REC_WITHHELD;
+                    ensure!(
+                        vma.flags & marks != 0,
+                        "not asked for, and not marked: {vma:?}"
+                    );
+                    seen[3] += 1;
+                }
             }
-            wholes += u64::from((fields.start, fields.end) == (arena.start, arena.end));
-            halves += u64::from((fields.start, fields.end) == (middle, arena.end));
-            if fields.vma_flags & MAPS_LOCKLESS_VMA_EXEC == 0 {
-                let marks = MAPS_LOCKLESS_REC_UNSTABLE | MAPS_LOCKLESS_REC_WITHHELD;
-                ensure!(
-                    fields.flags & marks != 0,
-                    "not asked for, and not marked: {fields:?}"
-                );
-                unasked += 1;
-            }
+            ensure!(
+                covered == end,
+                "what stays executable, {middle:x} to {end:x}, is missing from {covered:x} on"
+            );
         }
-        ensure!(
-            covered == arena.end,
-            "what stayed executable was skipped at {covered:x}"
-        );
-        listings += 1;
+        seen[0] += 1;
     }
-    println!("# {listings} listings: {wholes} whole, {halves} half, {unasked} not asked for");
-    ensure!(wholes > 0 && halves > 0, "only one state was seen");
-    Ok(())
+    Ok(seen)
 }
