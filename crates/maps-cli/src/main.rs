@@ -6,7 +6,9 @@ mod sanitize;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use maps_lockless::{Completeness, Listing, Mapping, Marks, Process, Source, text};
+use maps_lockless::{
+    Completeness, Judgement, Mapping, Marks, Process, Request, Snapshot, Source, text,
+};
 use std::{
     io::{self, BufWriter, IsTerminal, Write},
     process::ExitCode,
@@ -39,6 +41,7 @@ struct Options {
 enum SourceOption {
     Auto,
     Lockless,
+    Query,
     Maps,
 }
 
@@ -59,12 +62,15 @@ fn run(options: &Options) -> Result<ExitCode> {
         None => Process::new(options.pid),
         Some(tid) => Process::thread(options.pid, tid),
     };
-    let listing = match options.source {
-        SourceOption::Auto => maps_lockless::read(process),
-        SourceOption::Lockless => maps_lockless::read_from(process, Source::Lockless),
-        SourceOption::Maps => maps_lockless::read_from(process, Source::Maps),
+    let request = Request::default();
+    let mut reader = match options.source {
+        SourceOption::Auto => process.open(&request),
+        SourceOption::Lockless => process.open_source(Source::Lockless, &request),
+        SourceOption::Query => process.open_source(Source::Query, &request),
+        SourceOption::Maps => process.open_source(Source::Maps, &request),
     }?;
-    if listing.source == Source::Maps && matches!(options.source, SourceOption::Auto) {
+    let listing = reader.snapshot()?;
+    if listing.source != Source::Lockless && matches!(options.source, SourceOption::Auto) {
         eprintln!(
             "lsmaps: this kernel has no maps_lockless: read /proc/{}/maps, which takes locks of \
              the process",
@@ -75,14 +81,14 @@ fn run(options: &Options) -> Result<ExitCode> {
     Ok(report_end(options.pid, &listing))
 }
 
-fn write_listing(listing: &Listing, raw: bool) -> io::Result<()> {
+fn write_listing(listing: &Snapshot, raw: bool) -> io::Result<()> {
     let stdout = io::stdout().lock();
     let escape = !raw && stdout.is_terminal();
     let mut out = BufWriter::new(stdout);
     let mut line = Vec::new();
     for mapping in &listing.mappings {
         line.clear();
-        text::write_line(&mut line, mapping)?;
+        text::write_line(&mut line, &mapping.as_ref())?;
         if !raw {
             mark(&mut line, mapping);
         }
@@ -110,17 +116,17 @@ fn mark(line: &mut Vec<u8>, mapping: &Mapping) {
 }
 
 /// One line: how many, from where, and what is known of tearing.
-fn summary(listing: &Listing) -> String {
+fn summary(listing: &Snapshot) -> String {
     let marked = listing
         .mappings
         .iter()
-        .filter(|mapping| mapping.marks.unstable || mapping.marks.withheld)
+        .filter(|mapping| mapping.marks.is_torn())
         .count();
-    let judgement = match listing.consistent {
-        Some(true) => "consistent".to_owned(),
-        Some(false) => format!("changed while it was read, {marked} marked"),
-        None if listing.mappings.is_empty() => "nothing is mapped".to_owned(),
-        None => "may be torn, the source does not tell".to_owned(),
+    let judgement = match listing.judgement {
+        Judgement::Consistent => "consistent".to_owned(),
+        Judgement::PossiblyTorn => format!("changed while it was read, {marked} marked"),
+        _ if listing.mappings.is_empty() => "nothing is mapped".to_owned(),
+        _ => "may be torn, the source does not tell".to_owned(),
     };
     format!(
         "# {} mappings from {}, {judgement}",
@@ -129,7 +135,7 @@ fn summary(listing: &Listing) -> String {
     )
 }
 
-fn report_end(pid: u32, listing: &Listing) -> ExitCode {
+fn report_end(pid: u32, listing: &Snapshot) -> ExitCode {
     match listing.completeness {
         Completeness::Gone => {
             eprintln!(

@@ -7,11 +7,14 @@
 //!
 //! `docs/abi.md` describes the format.
 
-use crate::wire::{
-    MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_SELECTED, MAPS_LOCKLESS_BATCH_SIZE_VER0,
-    MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT,
-    MAPS_LOCKLESS_RECORD_SIZE_VER0, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
-    maps_lockless_batch, maps_lockless_vma,
+use crate::{
+    BuildId, MappingRef,
+    wire::{
+        MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_SELECTED, MAPS_LOCKLESS_BATCH_SIZE_VER0,
+        MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT,
+        MAPS_LOCKLESS_RECORD_SIZE_VER0, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
+        maps_lockless_batch, maps_lockless_vma,
+    },
 };
 use core::{fmt, iter::FusedIterator, mem::offset_of};
 use zerocopy::{FromBytes, IntoBytes};
@@ -154,6 +157,19 @@ impl<'a> Batch<'a> {
         self.header.flags & MAPS_LOCKLESS_BATCH_SELECTED != 0
     }
 
+    /// The VMAs, as every source tells them. What is no VMA is passed over.
+    pub fn mappings(
+        &self,
+    ) -> impl FusedIterator<Item = Result<MappingRef<'a>, DecodeError>> + use<'a> {
+        let reported = self.header.vma_flags;
+        let mapping = move |record: Result<Record<'a>, _>| match record {
+            Ok(Record::Vma(vma)) => Some(Ok(MappingRef::new(&vma, reported))),
+            Ok(Record::Unknown { .. }) => None,
+            Err(error) => Some(Err(error)),
+        };
+        self.records().filter_map(mapping)
+    }
+
     /// The records. A type that is not known here comes as [`Record::Unknown`].
     pub fn records(&self) -> Records<'a> {
         Records {
@@ -227,23 +243,9 @@ pub struct Vma<'a> {
     id: &'a [u8],
 }
 
-/// What is known of the build ID of a mapped file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuildId<'a> {
-    /// Nothing: it was not asked for, or the VMA is not executable or maps no file, or its fields
-    /// were withheld.
-    Unknown,
-    /// The file has none.
-    Absent,
-    /// A part of the file that may have it was not in the page cache.
-    NotResident,
-    /// These bytes, at most 20 of them from the kernels of today.
-    Present(&'a [u8]),
-}
-
 impl<'a> Vma<'a> {
     /// The build ID of the mapped file.
-    pub fn build_id(&self) -> BuildId<'a> {
+    pub fn build_id(&self) -> BuildId<&'a [u8]> {
         if self.fields.valid & MAPS_LOCKLESS_FIELD_BUILD_ID == 0 {
             if self.fields.flags & MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT != 0 {
                 BuildId::NotResident

@@ -3,8 +3,9 @@
 //! The library's error.
 
 use crate::decode::DecodeError;
+use core::fmt;
 use nix::errno::Errno;
-use std::{fmt, path::PathBuf};
+use std::{io, path::PathBuf};
 
 /// Why a process's mappings could not be read.
 ///
@@ -20,6 +21,9 @@ enum Cause {
     Os(Errno),
     /// ENOENT, and yet the process is there.
     Unsupported,
+    /// The source does not know what is asked about.
+    CannotSelect,
+    Io(io::ErrorKind),
     Format(DecodeError),
     Text {
         line: usize,
@@ -39,6 +43,23 @@ impl Error {
         Self {
             path: path.into(),
             cause: Cause::Unsupported,
+        }
+    }
+
+    pub(crate) fn cannot_select(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::CannotSelect,
+        }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>, error: &io::Error) -> Self {
+        Self {
+            path: path.into(),
+            cause: match error.raw_os_error() {
+                Some(errno) => Cause::Os(Errno::from_raw(errno)),
+                None => Cause::Io(error.kind()),
+            },
         }
     }
 
@@ -81,9 +102,10 @@ impl Error {
         matches!(self.cause, Cause::Os(Errno::ENOENT))
     }
 
-    /// This kernel does not have the source that was asked for.
+    /// This kernel does not have the source that was asked for, or the source cannot select what was
+    /// asked for.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.cause, Cause::Unsupported)
+        matches!(self.cause, Cause::Unsupported | Cause::CannotSelect)
     }
 
     /// The process has exited meanwhile.
@@ -103,6 +125,14 @@ impl Error {
             Cause::Format(_) | Cause::Text { .. } | Cause::Stuck
         )
     }
+
+    /// Where in what a read(2) returned it cannot be understood, in bytes from the first.
+    pub fn malformed_offset(&self) -> Option<usize> {
+        match &self.cause {
+            Cause::Format(error) => Some(error.offset),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -114,6 +144,11 @@ impl fmt::Display for Error {
                 f,
                 "{path}: this kernel has no such file (ENOENT): try another source"
             ),
+            Cause::CannotSelect => write!(
+                f,
+                "{path}: this source does not know what is asked for: try another one, or ask for less"
+            ),
+            Cause::Io(kind) => write!(f, "{path}: {kind}"),
             Cause::Os(Errno::ESRCH) => write!(f, "{path}: the process has exited (ESRCH)"),
             Cause::Os(errno @ (Errno::EACCES | Errno::EPERM)) => write!(
                 f,
@@ -131,12 +166,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.cause {
             Cause::Format(error) => Some(error),
             // The text has the errno.
-            Cause::Os(_) | Cause::Unsupported | Cause::Text { .. } | Cause::Stuck => None,
+            _ => None,
         }
     }
 }

@@ -2,31 +2,74 @@
 
 //! Reads the memory map of a Linux process.
 //!
-//! Where the kernel has `/proc/<pid>/maps_lockless`, the mappings come from there: no lock of the
-//! process is taken, so that even a monitor of the lowest priority cannot stall it. Elsewhere they
-//! come from `/proc/<pid>/maps`, and the answer says so.
-//!
-//! ```
-//! let listing = maps_lockless::read(std::process::id().into())?;
-//! for mapping in &listing.mappings {
-//!     println!("{:x}-{:x} {}", mapping.start, mapping.end, mapping.name.to_maps().escape_ascii());
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! let snapshot = maps_lockless::Process::current().snapshot()?;
+//! for mapping in &snapshot.mappings {
+//!     let name = mapping.name.as_ref().to_maps();
+//!     println!("{:x}-{:x} {}", mapping.start, mapping.end, name.escape_ascii());
 //! }
-//! println!("read from {}", listing.source);
+//! println!("{} mappings from {}: {}", snapshot.mappings.len(), snapshot.source, snapshot.judgement);
 //! # Ok::<(), maps_lockless::Error>(())
 //! ```
 //!
-//! [`decode`] is the decoder of the binary format alone: it takes bytes and does no I/O.
+//! Where the kernel has `/proc/<pid>/maps_lockless`, the mappings come from there: no lock of the
+//! process is taken, so that even a monitor of the lowest priority cannot stall it. Elsewhere they
+//! come from PROCMAP_QUERY or from the text of `/proc/<pid>/maps`, and the snapshot says so.
+//!
+//! - [`Process`] names a process, by its ID, a thread's or a pidfd.
+//! - [`Process::snapshot`] reads all of its mappings; [`Process::open`] gives a [`Reader`], which reads
+//!   them some at a time, tells by a [`Token`] whether any has changed, and reads again until a
+//!   snapshot is consistent.
+//! - A [`Request`] says which fields of which mappings are wanted. The kernel selects where it can.
+//! - [`Process::lookup`] looks single addresses up.
+//! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing.
+//!   Without the feature `std` they are all that there is.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod decode;
-mod error;
 mod mapping;
-mod process;
-mod source;
+mod name;
 pub mod text;
 #[rustfmt::skip]
 pub mod wire;
 
-pub use error::Error;
-pub use mapping::{Device, Mapping, Marks, Name, Permissions};
-pub use process::{Process, read, read_from};
-pub use source::{Completeness, Listing, Source};
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "std")]
+mod file;
+#[cfg(feature = "std")]
+mod judge;
+#[cfg(feature = "std")]
+mod lookup;
+#[cfg(feature = "std")]
+mod process;
+#[cfg(feature = "std")]
+mod reader;
+#[cfg(feature = "std")]
+mod request;
+#[cfg(feature = "std")]
+mod snapshot;
+#[cfg(feature = "std")]
+mod source;
+#[cfg(feature = "std")]
+mod sys;
+
+pub use mapping::{BuildId, Device, Mapping, MappingRef, Marks, Permissions, VmaFlags};
+pub use name::{Name, NameRef};
+
+#[cfg(feature = "std")]
+pub use {
+    error::Error,
+    judge::{Completeness, Judgement, Token},
+    lookup::Lookup,
+    process::Process,
+    reader::{Batch, Reader},
+    request::{Fields, Request, Selection},
+    snapshot::Snapshot,
+    source::Source,
+};

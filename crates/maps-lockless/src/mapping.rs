@@ -1,37 +1,92 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A mapping, as every source tells it.
+//! A mapping, as every source tells it: borrowed from a source's bytes, or owned.
 
-use crate::{decode, wire};
-use std::{borrow::Cow, fmt};
+use crate::{
+    decode,
+    name::{Name, NameRef},
+    wire,
+};
+use alloc::vec::Vec;
+use core::fmt;
 
-/// One mapping of a process: a VMA.
+/// One mapping of a process, a VMA, borrowed from the bytes that tell of it.
 ///
-/// A field that is [`None`] is not known, or the mapping has no such thing; nothing is guessed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
+/// What a source cannot know, or the mapping does not have, is absent; nothing is guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MappingRef<'a> {
     /// First address.
     pub start: u64,
     /// First address behind the mapping.
     pub end: u64,
-    /// What it allows, if known.
-    pub permissions: Option<Permissions>,
-    /// `MAPS_LOCKLESS_VMA_*` bits beyond the permissions. 0 from a source that tells none.
-    pub vma_flags: u64,
-    /// Offset in the mapped file in bytes. Only file-backed mappings have one.
+    /// First address of the mapping itself: below `start` where the record is clipped, see
+    /// [`Marks::clipped`].
+    pub vma_start: u64,
+    /// Permissions and other flags, as far as they are known.
+    pub flags: VmaFlags,
+    /// Offset in the mapped file of `start`, in bytes. Only file-backed mappings have one.
     pub offset: Option<u64>,
-    /// Device of the mapped file's file system, as in maps.
+    /// Device of the mapped file's file system, as in maps. stat(2) may tell another one on btrfs and
+    /// overlayfs.
     pub device: Option<Device>,
     /// Inode number of the mapped file.
     pub inode: Option<u64>,
     /// What it is called.
-    pub name: Name,
+    pub name: NameRef<'a>,
+    /// Build ID of the mapped file.
+    pub build_id: BuildId<&'a [u8]>,
     /// What the kernel had to say against this record.
     pub marks: Marks,
 }
 
+/// One mapping of a process, a VMA. See [`MappingRef`] for what its fields mean.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "they are MappingRef's")]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    pub vma_start: u64,
+    pub flags: VmaFlags,
+    pub offset: Option<u64>,
+    pub device: Option<Device>,
+    pub inode: Option<u64>,
+    pub name: Name,
+    pub build_id: BuildId<Vec<u8>>,
+    pub marks: Marks,
+}
+
+/// What is known of the build ID of a mapped file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum BuildId<B> {
+    /// Nothing: it was not asked for, or the VMA is not executable or maps no file, or the source
+    /// cannot tell.
+    #[default]
+    Unknown,
+    /// The file has none.
+    Absent,
+    /// A part of the file that may have it was not in the page cache.
+    NotResident,
+    /// These bytes, at most 20 of them from the kernels of today.
+    Present(B),
+}
+
+/// `MAPS_LOCKLESS_VMA_*` flags, and which of them the source tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct VmaFlags {
+    /// Flags that are set.
+    pub set: u64,
+    /// Flags that the source tells: one that is here and not in `set` is clear.
+    pub known: u64,
+}
+
 /// What a mapping allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Permissions {
     /// `r` in maps.
     pub read: bool,
@@ -44,7 +99,8 @@ pub struct Permissions {
 }
 
 /// A device number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Device {
     /// Major number.
     pub major: u32,
@@ -52,54 +108,58 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// What a mapping is called. Names are bytes: nothing says that they are UTF-8.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Name {
-    /// The kernel withheld it: it could not be proved to be this mapping's.
-    Unknown,
-    /// It has none.
-    None,
-    /// The path of the mapped file.
-    Path {
-        /// The path, without any mark, seen from the root directory of the reader.
-        path: Vec<u8>,
-        /// Whether the file was unlinked.
-        deleted: bool,
-    },
-    /// The path of the mapped file is longer than `PATH_MAX` (4096 bytes).
-    PathTooLong,
-    /// Given to private anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
-    Anon(Vec<u8>),
-    /// Given to shared anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
-    AnonShmem(Vec<u8>),
-    /// The heap that brk(2) moves.
-    Heap,
-    /// The main thread's stack.
-    Stack,
-    /// Mapped and named by the kernel, such as `[vdso]`.
-    Special(Vec<u8>),
-}
-
 /// What the kernel had to say against a record. See `docs/tearing.md`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Marks {
     /// Range and fields are of different moments: the mapping was changing.
     pub unstable: bool,
     /// The fields were withheld; the range stands.
     pub withheld: bool,
-    /// The mapping begins before `start`.
+    /// The mapping begins before `start`, at `vma_start`.
     pub clipped: bool,
 }
 
-impl Permissions {
-    /// From `MAPS_LOCKLESS_VMA_*` bits.
-    pub fn from_vma_flags(flags: u64) -> Self {
+impl Marks {
+    /// Whether the record may mix two moments, or lacks what could not be proved.
+    pub fn is_torn(self) -> bool {
+        self.unstable || self.withheld
+    }
+}
+
+/// The flags that maps tells as permissions.
+pub(crate) const PERMISSIONS: u64 = wire::MAPS_LOCKLESS_VMA_READ
+    | wire::MAPS_LOCKLESS_VMA_WRITE
+    | wire::MAPS_LOCKLESS_VMA_EXEC
+    | wire::MAPS_LOCKLESS_VMA_SHARED;
+
+impl VmaFlags {
+    /// Whether a flag, or each of several, is set. [`None`] where the source does not tell.
+    pub fn has(self, flags: u64) -> Option<bool> {
+        (self.known & flags == flags).then_some(self.set & flags == flags)
+    }
+
+    /// The permissions, if they are known.
+    pub fn permissions(self) -> Option<Permissions> {
+        let has = |flag| self.set & flag != 0;
+        self.has(PERMISSIONS).map(|_| Permissions {
+            read: has(wire::MAPS_LOCKLESS_VMA_READ),
+            write: has(wire::MAPS_LOCKLESS_VMA_WRITE),
+            execute: has(wire::MAPS_LOCKLESS_VMA_EXEC),
+            shared: has(wire::MAPS_LOCKLESS_VMA_SHARED),
+        })
+    }
+}
+
+impl From<Permissions> for VmaFlags {
+    fn from(permissions: Permissions) -> Self {
+        let flag = |set, flag| if set { flag } else { 0 };
         Self {
-            read: flags & wire::MAPS_LOCKLESS_VMA_READ != 0,
-            write: flags & wire::MAPS_LOCKLESS_VMA_WRITE != 0,
-            execute: flags & wire::MAPS_LOCKLESS_VMA_EXEC != 0,
-            shared: flags & wire::MAPS_LOCKLESS_VMA_SHARED != 0,
+            set: flag(permissions.read, wire::MAPS_LOCKLESS_VMA_READ)
+                | flag(permissions.write, wire::MAPS_LOCKLESS_VMA_WRITE)
+                | flag(permissions.execute, wire::MAPS_LOCKLESS_VMA_EXEC)
+                | flag(permissions.shared, wire::MAPS_LOCKLESS_VMA_SHARED),
+            known: PERMISSIONS,
         }
     }
 }
@@ -125,75 +185,103 @@ impl fmt::Display for Device {
     }
 }
 
-impl Name {
-    /// What maps shows, byte for byte: a newline in a path comes as `\012`, a deleted file carries
-    /// the suffix ` (deleted)`. Empty where maps shows nothing.
-    pub fn to_maps(&self) -> Cow<'_, [u8]> {
-        match self {
-            Self::Unknown | Self::None | Self::PathTooLong => Cow::Borrowed(b""),
-            Self::Heap => Cow::Borrowed(b"[heap]"),
-            Self::Stack => Cow::Borrowed(b"[stack]"),
-            Self::Special(name) => Cow::Borrowed(name),
-            Self::Anon(name) => Cow::Owned([b"[anon:", &name[..], b"]"].concat()),
-            Self::AnonShmem(name) => Cow::Owned([b"[anon_shmem:", &name[..], b"]"].concat()),
-            Self::Path { path, deleted } => {
-                let mut out = Vec::with_capacity(path.len());
-                for &byte in path {
-                    match byte {
-                        b'\n' => out.extend(b"\\012"),
-                        _ => out.push(byte),
-                    }
-                }
-                if *deleted {
-                    out.extend(b" (deleted)");
-                }
-                Cow::Owned(out)
-            }
-        }
+impl<'a> MappingRef<'a> {
+    /// The permissions, if they are known.
+    pub fn permissions(&self) -> Option<Permissions> {
+        self.flags.permissions()
     }
-}
 
-impl From<decode::Vma<'_>> for Mapping {
-    fn from(vma: decode::Vma<'_>) -> Self {
+    /// Whether a file is mapped. [`None`] where that is not known.
+    pub fn is_file(&self) -> Option<bool> {
+        self.flags.has(wire::MAPS_LOCKLESS_VMA_FILE)
+    }
+
+    /// Of a record, and the flags that the kernel reports at all: the batch header's `vma_flags`.
+    pub fn new(vma: &decode::Vma<'a>, reported: u64) -> Self {
         use wire::*;
 
         let fields = &vma.fields;
         let valid = |field| fields.valid & field != 0;
         let marked = |flag| fields.flags & flag != 0;
-        let bytes = || vma.name.to_vec();
-        let name = match fields.name_kind {
-            _ if marked(MAPS_LOCKLESS_REC_NAME_TOO_LONG) => Name::PathTooLong,
-            _ if !valid(MAPS_LOCKLESS_FIELD_NAME) => Name::Unknown,
-            MAPS_LOCKLESS_NAME_NONE => Name::None,
-            MAPS_LOCKLESS_NAME_PATH => Name::Path {
-                path: bytes(),
-                deleted: marked(MAPS_LOCKLESS_REC_DELETED),
-            },
-            MAPS_LOCKLESS_NAME_ANON => Name::Anon(bytes()),
-            MAPS_LOCKLESS_NAME_ANON_SHMEM => Name::AnonShmem(bytes()),
-            MAPS_LOCKLESS_NAME_HEAP => Name::Heap,
-            MAPS_LOCKLESS_NAME_STACK => Name::Stack,
-            MAPS_LOCKLESS_NAME_SPECIAL => Name::Special(bytes()),
-            _ => Name::Unknown,
-        };
         Self {
             start: fields.start,
             end: fields.end,
-            permissions: valid(MAPS_LOCKLESS_FIELD_FLAGS)
-                .then(|| Permissions::from_vma_flags(fields.vma_flags)),
-            vma_flags: fields.vma_flags,
+            vma_start: fields.vma_start,
+            flags: VmaFlags {
+                set: fields.vma_flags,
+                known: if valid(MAPS_LOCKLESS_FIELD_FLAGS) {
+                    reported
+                } else {
+                    0
+                },
+            },
             offset: valid(MAPS_LOCKLESS_FIELD_PGOFF).then_some(fields.pgoff),
             device: valid(MAPS_LOCKLESS_FIELD_DEV).then_some(Device {
                 major: fields.dev_major,
                 minor: fields.dev_minor,
             }),
             inode: valid(MAPS_LOCKLESS_FIELD_INO).then_some(fields.ino),
-            name,
+            name: NameRef::new(vma),
+            build_id: vma.build_id(),
             marks: Marks {
                 unstable: marked(MAPS_LOCKLESS_REC_UNSTABLE),
                 withheld: marked(MAPS_LOCKLESS_REC_WITHHELD),
                 clipped: marked(MAPS_LOCKLESS_REC_CLIPPED),
             },
         }
+    }
+
+    /// A copy that owns its bytes.
+    pub fn to_owned(&self) -> Mapping {
+        Mapping {
+            start: self.start,
+            end: self.end,
+            vma_start: self.vma_start,
+            flags: self.flags,
+            offset: self.offset,
+            device: self.device,
+            inode: self.inode,
+            name: self.name.to_owned(),
+            build_id: match self.build_id {
+                BuildId::Unknown => BuildId::Unknown,
+                BuildId::Absent => BuildId::Absent,
+                BuildId::NotResident => BuildId::NotResident,
+                BuildId::Present(id) => BuildId::Present(id.to_vec()),
+            },
+            marks: self.marks,
+        }
+    }
+}
+
+impl Mapping {
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> MappingRef<'_> {
+        MappingRef {
+            start: self.start,
+            end: self.end,
+            vma_start: self.vma_start,
+            flags: self.flags,
+            offset: self.offset,
+            device: self.device,
+            inode: self.inode,
+            name: self.name.as_ref(),
+            build_id: match &self.build_id {
+                BuildId::Unknown => BuildId::Unknown,
+                BuildId::Absent => BuildId::Absent,
+                BuildId::NotResident => BuildId::NotResident,
+                BuildId::Present(id) => BuildId::Present(id),
+            },
+            marks: self.marks,
+        }
+    }
+
+    /// The permissions, if they are known.
+    pub fn permissions(&self) -> Option<Permissions> {
+        self.flags.permissions()
+    }
+
+    /// Bytes that are mapped.
+    pub fn size(&self) -> u64 {
+        self.end - self.start
     }
 }

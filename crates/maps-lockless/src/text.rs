@@ -1,22 +1,56 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The text of `/proc/<pid>/maps`, parsed and written. See proc_pid_maps(5).
+//!
+//! What the text cannot tell: a file that was unlinked from one whose name ends in ` (deleted)`, and
+//! a newline in a path from the four characters `\012`. See [`NameRef::Path`].
 
-use crate::{Device, Mapping, Marks, Name, Permissions};
-use std::io::{self, Write};
+use crate::{
+    BuildId, Device, MappingRef, Marks, NameRef, Permissions, VmaFlags, mapping::PERMISSIONS,
+    wire::MAPS_LOCKLESS_VMA_FILE,
+};
+use core::iter::FusedIterator;
 
-/// Parses the text of a whole file. Fails with the number of the first bad line, counted from 1.
+/// The lines of a text, each as a mapping, or [`None`] where a line is none.
 ///
-/// Text cannot tell a file that was unlinked from one whose name ends in ` (deleted)`, nor a newline
-/// in a name from the four characters `\012`: the former counts as unlinked, the latter stays.
-pub fn parse(text: &[u8]) -> Result<Vec<Mapping>, usize> {
-    text.split_inclusive(|&b| b == b'\n')
-        .enumerate()
-        .map(|(i, line)| parse_line(line.strip_suffix(b"\n").unwrap_or(line)).ok_or(i + 1))
-        .collect()
+/// No name, whatever its bytes, makes a line bad. Nothing is allocated.
+///
+/// ```
+/// let text = b"7ffd-7fff rw-p 00000000 00:00 0                          [stack]\n";
+/// let stack = maps_lockless::text::lines(text).next().flatten().unwrap();
+/// assert_eq!((stack.start, stack.end), (0x7ffd, 0x7fff));
+/// assert_eq!(stack.name, maps_lockless::NameRef::Stack);
+/// ```
+pub fn lines(text: &[u8]) -> Lines<'_> {
+    Lines { rest: text }
 }
 
-fn parse_line(line: &[u8]) -> Option<Mapping> {
+/// See [`lines`].
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Option<MappingRef<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.iter().position(|&byte| byte == b'\n');
+        let (line, rest) = match end {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, &[][..]),
+        };
+        self.rest = rest;
+        Some(parse_line(line))
+    }
+}
+
+impl FusedIterator for Lines<'_> {}
+
+fn parse_line(line: &[u8]) -> Option<MappingRef<'_>> {
     // Only the name, which is last, may hold a space.
     let mut fields = line.splitn(6, |&b| b == b' ');
     let (start, end) = split_at_byte(fields.next()?, b'-')?;
@@ -27,53 +61,59 @@ fn parse_line(line: &[u8]) -> Option<Mapping> {
         major: hex(major)?.try_into().ok()?,
         minor: hex(minor)?.try_into().ok()?,
     };
-    let inode = number(fields.next()?, 10)?;
-    let name = parse_name(
-        fields.next().unwrap_or_default().trim_ascii_start(),
-        device,
-        inode,
-    );
-    let file_backed = matches!(name, Name::Path { .. } | Name::AnonShmem(_));
-    Some(Mapping {
-        start: hex(start)?,
-        end: hex(end)?,
-        permissions: Some(permissions),
-        vma_flags: 0,
-        offset: file_backed.then_some(offset),
-        device: file_backed.then_some(device),
-        inode: file_backed.then_some(inode),
+    let inode = decimal(fields.next()?)?;
+    let (start, end) = (hex(start)?, hex(end)?);
+    if end < start {
+        return None;
+    }
+    // Memory has neither, and each file has one of them.
+    let file = inode != 0 || device != Device::default();
+    let name = name(fields.next().unwrap_or_default().trim_ascii_start(), file);
+    let or_file = if file { MAPS_LOCKLESS_VMA_FILE } else { 0 };
+    Some(MappingRef {
+        start,
+        end,
+        vma_start: start,
+        flags: VmaFlags {
+            set: VmaFlags::from(permissions).set | or_file,
+            known: PERMISSIONS | MAPS_LOCKLESS_VMA_FILE,
+        },
+        offset: file.then_some(offset),
+        device: file.then_some(device),
+        inode: file.then_some(inode),
         name,
+        build_id: BuildId::Unknown,
         marks: Marks::default(),
     })
 }
 
-fn parse_name(name: &[u8], device: Device, inode: u64) -> Name {
-    let within = |prefix: &[u8]| Some(name.strip_prefix(prefix)?.strip_suffix(b"]")?.to_vec());
+/// What a name, as maps shows it, says. `file` tells whether the mapping is one of a file.
+pub(crate) fn name(name: &[u8], file: bool) -> NameRef<'_> {
+    let within = |prefix: &[u8]| name.strip_prefix(prefix)?.strip_suffix(b"]");
     if name.is_empty() {
-        return Name::None;
+        return NameRef::None;
     }
-    if device == Device::default() && inode == 0 {
+    if !file {
         if let Some(anon) = within(b"[anon:") {
-            return Name::Anon(anon);
+            return NameRef::Anon(anon);
         }
-        match name {
-            b"[heap]" => return Name::Heap,
-            b"[stack]" => return Name::Stack,
-            _ if name.starts_with(b"[") => return Name::Special(name.to_vec()),
-            _ => {}
-        }
+        return match name {
+            b"[heap]" => NameRef::Heap,
+            b"[stack]" => NameRef::Stack,
+            _ => NameRef::Special(name),
+        };
     }
     if let Some(anon) = within(b"[anon_shmem:") {
-        return Name::AnonShmem(anon);
+        return NameRef::AnonShmem(anon);
     }
     match name.strip_suffix(b" (deleted)") {
-        Some(path) => Name::Path {
-            path: path.to_vec(),
-            deleted: true,
+        Some(path) => NameRef::Path {
+            path,
+            deleted: None,
         },
-        None => Name::Path {
-            path: name.to_vec(),
-            deleted: false,
+        None => NameRef::Path {
+            path: name,
+            deleted: Some(false),
         },
     }
 }
@@ -104,27 +144,39 @@ fn split_at_byte(field: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((&field[..at], &field[at + 1..]))
 }
 
+/// A number without sign, which neither is empty nor overflows.
 fn hex(field: &[u8]) -> Option<u64> {
-    number(field, 16)
-}
-
-fn number(field: &[u8], radix: u32) -> Option<u64> {
-    // from_str_radix takes a sign, which the kernel never writes.
-    if !field.first()?.is_ascii_alphanumeric() {
+    // More digits than 16 would overflow, unless they begin with zeroes, which maps never writes.
+    if field.is_empty() || field.len() > 16 {
         return None;
     }
-    u64::from_str_radix(std::str::from_utf8(field).ok()?, radix).ok()
+    field.iter().try_fold(0, |number: u64, &byte| {
+        let digit = char::from(byte).to_digit(16)?;
+        Some(number << 4 | u64::from(digit))
+    })
+}
+
+/// As [`hex`], to the base of ten.
+fn decimal(field: &[u8]) -> Option<u64> {
+    if field.is_empty() {
+        return None;
+    }
+    field.iter().try_fold(0, |number: u64, &byte| {
+        let digit = char::from(byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 /// Writes a mapping as a line of maps, byte for byte as the kernel does.
 ///
 /// What is not known is written as maps writes what a mapping does not have.
-pub fn write_line(out: &mut impl Write, mapping: &Mapping) -> io::Result<()> {
-    let prefix = format!(
+#[cfg(feature = "std")]
+pub fn write_line(out: &mut impl std::io::Write, mapping: &MappingRef<'_>) -> std::io::Result<()> {
+    let prefix = std::format!(
         "{:08x}-{:08x} {} {:08x} {} {} ",
         mapping.start,
         mapping.end,
-        mapping.permissions.unwrap_or_default(),
+        mapping.permissions().unwrap_or_default(),
         mapping.offset.unwrap_or_default(),
         mapping.device.unwrap_or_default(),
         mapping.inode.unwrap_or_default(),

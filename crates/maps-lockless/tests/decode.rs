@@ -3,8 +3,8 @@
 //! The decoder on good, later, broken and hostile bytes.
 
 use maps_lockless::{
-    Mapping, Name,
-    decode::{Batch, BuildId, DecodeErrorKind, Record, batches},
+    BuildId, MappingRef, NameRef,
+    decode::{Batch, DecodeErrorKind, Record, batches},
     wire::*,
 };
 use proptest::prelude::*;
@@ -130,14 +130,13 @@ fn what_a_later_kernel_adds_is_passed_over() {
     let Record::Vma(vma) = records[1] else {
         panic!("{:?}", records[1]);
     };
-    let mapping = Mapping::from(vma);
+    let mapping = MappingRef::new(&vma, batch.header().vma_flags);
     assert_eq!(mapping.start, 0x1000);
-    let path = b"/ab".to_vec();
     assert_eq!(
         mapping.name,
-        Name::Path {
-            path,
-            deleted: false
+        NameRef::Path {
+            path: b"/ab",
+            deleted: Some(false)
         }
     );
 }
@@ -161,7 +160,7 @@ fn a_name_kind_of_a_later_kernel_is_unknown() {
     let Some(Ok(Record::Vma(vma))) = Batch::parse(&bytes).unwrap().records().next() else {
         panic!();
     };
-    assert_eq!(Mapping::from(vma).name, Name::Unknown);
+    assert_eq!(MappingRef::new(&vma, 0).name, NameRef::Unknown);
 }
 
 /// A change of `two_records()` and the error that it must lead to.
@@ -271,7 +270,11 @@ fn walk(bytes: &[u8]) {
             );
             if let Ok(Record::Vma(vma)) = record {
                 assert!(vma.name.len() <= bytes.len());
-                let _ = Mapping::from(vma).name.to_maps();
+                let _ = MappingRef::new(&vma, u64::MAX)
+                    .to_owned()
+                    .as_ref()
+                    .name
+                    .to_maps();
             }
         }
         assert!(records.next().is_none(), "fused");

@@ -163,7 +163,9 @@ impl Lockless {
         let mut batches = self.batches(size)?;
         let mut mappings = Vec::new();
         for batch in &batches {
-            mappings.extend(batch.vmas()?.into_iter().map(Mapping::from));
+            for mapping in batch.batch()?.mappings() {
+                mappings.push(mapping?.to_owned());
+            }
         }
         Ok((mappings, batches.pop().context("no batch")?))
     }

@@ -8,8 +8,8 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use maps_lockless::{
-    Mapping,
-    decode::{BuildId, Record, batches},
+    BuildId,
+    decode::{Record, batches},
     text,
 };
 use std::{
@@ -105,10 +105,8 @@ fn streams(dir: &Path) -> Result<Vec<PathBuf>> {
 fn as_maps(stream: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for batch in batches(stream) {
-        for record in batch?.records() {
-            if let Record::Vma(vma) = record? {
-                text::write_line(&mut out, &Mapping::from(vma))?;
-            }
+        for mapping in batch?.mappings() {
+            text::write_line(&mut out, &mapping?)?;
         }
     }
     Ok(out)

@@ -2,80 +2,140 @@
 
 //! `/proc/<pid>/maps_lockless`.
 
-use super::{Completeness, Listing, Source, open_file, retry};
 use crate::{
-    Error, Mapping,
-    decode::{Batch, Record},
+    Completeness, Error, Mapping, Request, Token,
+    decode::Batch,
+    file::NamedFile,
+    judge::{self, Evidence},
+    sys,
     wire::{
-        MAPS_LOCKLESS_END_COMPLETE, MAPS_LOCKLESS_END_GONE, MAPS_LOCKLESS_END_NO_MM,
-        MAPS_LOCKLESS_MAX_BATCH,
+        MAPS_LOCKLESS_BATCH_SIZE_VER0, MAPS_LOCKLESS_END_GONE, MAPS_LOCKLESS_MAX_BATCH,
+        MAPS_LOCKLESS_MIN_BUFFER,
     },
 };
-use nix::unistd::read as read_fd;
-use std::path::PathBuf;
+use nix::errno::Errno;
+use std::{path::Path, vec, vec::Vec};
 
-pub(crate) fn read(path: PathBuf) -> Result<Listing, Error> {
-    let fd = open_file(&path).map_err(|errno| Error::os(&path, errno))?;
-    let mut buf = vec![0; MAPS_LOCKLESS_MAX_BATCH as usize];
-    let mut mappings = Vec::new();
-    let mut evidence = Evidence::default();
-    let mut next = None;
+/// An open `maps_lockless`.
+#[derive(Debug)]
+pub(crate) struct Lockless {
+    file: NamedFile,
+    buf: Vec<u8>,
+    state: State,
+}
 
-    loop {
-        let len = retry(|| read_fd(&fd, &mut buf)).map_err(|errno| Error::os(&path, errno))?;
-        let batch = Batch::parse(&buf[..len]).map_err(|error| Error::format(&path, error))?;
-        for record in batch.records() {
-            match record.map_err(|error| Error::format(&path, error))? {
-                Record::Vma(vma) => mappings.push(Mapping::from(vma)),
-                Record::Unknown { .. } => {}
-            }
+/// How far a listing is.
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    evidence: Evidence,
+    end: Option<Completeness>,
+}
+
+impl Lockless {
+    /// Makes the request, unless it is what the kernel does anyhow.
+    pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
+        if !request.is_what_maps_shows() {
+            set(&file, request, 0)?;
         }
-        evidence.add(&batch);
+        Ok(Self {
+            file,
+            buf: vec![0; MAPS_LOCKLESS_MAX_BATCH as usize],
+            state: State::default(),
+        })
+    }
+
+    /// Reads the next batch. [`None`] behind the final one. The path is for errors.
+    pub(crate) fn next(&mut self) -> Result<Option<(Batch<'_>, &Path)>, Error> {
+        if self.state.end.is_some() {
+            return Ok(None);
+        }
+        let len = self.file.read(&mut self.buf)?;
+        let path = self.file.path();
+        let batch = Batch::parse(&self.buf[..len]).map_err(|error| Error::format(path, error))?;
+        let state = &mut self.state;
+        let from = state.next;
+        state.evidence.add(&batch, from);
         if batch.is_final() {
-            let completeness = match batch.header().end_reason {
-                MAPS_LOCKLESS_END_COMPLETE => Completeness::Complete,
-                MAPS_LOCKLESS_END_GONE => Completeness::Gone,
-                MAPS_LOCKLESS_END_NO_MM => Completeness::NoAddressSpace,
-                _ => Completeness::Unknown,
-            };
-            return Ok(Listing {
-                mappings,
-                source: Source::Lockless,
-                completeness,
-                consistent: match completeness {
-                    Completeness::NoAddressSpace => None,
-                    Completeness::Complete => Some(evidence.consistent()),
-                    _ => Some(false),
-                },
-            });
+            state.end = Some(judge::completeness(&batch));
+        } else if batch.header().next <= from {
+            // Addresses only ever go up, so that the number of reads has a bound.
+            return Err(Error::stuck(path));
         }
-        // Addresses only ever go up, so that the number of reads has a bound.
-        if next.is_some_and(|next| batch.header().next <= next) {
-            return Err(Error::stuck(&path));
-        }
-        next = Some(batch.header().next);
+        state.next = batch.header().next;
+        Ok(Some((batch, path)))
     }
-}
 
-/// What the batches say of the moments that they were made at.
-#[derive(Default)]
-struct Evidence {
-    /// Identity and change count of the first batch.
-    first: Option<(u64, u64)>,
-    moved: bool,
-}
+    /// The end that was reached, and the evidence up to there.
+    pub(crate) fn end(&self) -> Option<(Completeness, &Evidence)> {
+        Some((self.state.end?, &self.state.evidence))
+    }
 
-impl Evidence {
-    fn add(&mut self, batch: &Batch<'_>) {
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        self.file.rewind()?;
+        self.state = State::default();
+        Ok(())
+    }
+
+    pub(crate) fn token(&self) -> Result<Option<Token>, Error> {
+        let mut buf = [0; MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize];
+        let len = self.file.read_at(&mut buf, 0)?;
+        let batch =
+            Batch::parse(&buf[..len]).map_err(|error| Error::format(self.file.path(), error))?;
         let header = batch.header();
-        let first = *self.first.get_or_insert((header.mm_id, header.seq_begin));
-        // An odd count is that of a change in progress.
-        self.moved |= !header.seq_begin.is_multiple_of(2)
-            || first != (header.mm_id, header.seq_begin)
-            || first != (header.mm_id, header.seq_end);
+        if header.end_reason == MAPS_LOCKLESS_END_GONE {
+            return Err(Error::os(self.file.path(), Errno::ESRCH));
+        }
+        let mut evidence = Evidence::default();
+        evidence.add(&batch, 0);
+        Ok(evidence.token())
+    }
+}
+
+/// An open `maps_lockless` that returns one mapping a read.
+#[derive(Debug)]
+pub(crate) struct Lookup(NamedFile);
+
+impl Lookup {
+    pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
+        set(&file, request, 1)?;
+        Ok(Self(file))
     }
 
-    fn consistent(&self) -> bool {
-        !self.moved
+    /// The mapping at an address, or the next one.
+    pub(crate) fn from(&self, address: u64) -> Result<Option<Mapping>, Error> {
+        let mut buf = [0; MAPS_LOCKLESS_MIN_BUFFER as usize];
+        let mut from = address;
+        // pread(2) takes no address beyond. What is there comes behind all else.
+        while let Ok(position) = i64::try_from(from.min(1 << 62)) {
+            let len = self.0.read_at(&mut buf, position)?;
+            let malformed = |error| Error::format(self.0.path(), error);
+            let batch = Batch::parse(&buf[..len]).map_err(malformed)?;
+            for mapping in batch.mappings() {
+                let mapping = mapping.map_err(malformed)?;
+                if mapping.end > address {
+                    return Ok(Some(mapping.to_owned()));
+                }
+            }
+            if batch.header().end_reason == MAPS_LOCKLESS_END_GONE {
+                return Err(Error::os(self.0.path(), Errno::ESRCH));
+            }
+            if batch.is_final() {
+                return Ok(None);
+            }
+            if batch.header().next <= from {
+                return Err(Error::stuck(self.0.path()));
+            }
+            from = batch.header().next;
+        }
+        Ok(None)
+    }
+}
+
+fn set(file: &NamedFile, request: &Request, max_records: u32) -> Result<(), Error> {
+    match sys::set_request(file.fd(), &mut request.to_wire(max_records)) {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL | Errno::E2BIG | Errno::ENOTTY) => Err(Error::cannot_select(file.path())),
+        Err(errno) => Err(Error::os(file.path(), errno)),
     }
 }

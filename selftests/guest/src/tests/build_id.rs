@@ -9,7 +9,7 @@ use crate::{
     raw::{ALL, Lockless},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{decode::BuildId, wire::*};
+use maps_lockless::{BuildId, wire::*};
 use std::{fs, os::unix::fs::FileExt};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;

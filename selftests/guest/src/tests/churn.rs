@@ -9,10 +9,7 @@ use crate::{
     shapes::{ARENA_PAGES, CHURNED_FILE, PAGE, SPLIT_PAGES, SPLIT_PLACES, SPLIT_STEP},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{
-    decode::{BuildId, Vma},
-    wire::*,
-};
+use maps_lockless::{BuildId, decode::Vma, wire::*};
 use std::{
     ops::Range,
     thread,

@@ -2,13 +2,13 @@
 
 //! Processes that exit, call execve, or never had an address space.
 
-use super::Test;
+use super::{Test, snapshot};
 use crate::{
     child::Target,
     raw::{HEADER, Lockless, Owned},
 };
 use anyhow::{Result, ensure};
-use maps_lockless::{Completeness, Process, Source, read_from, wire::*};
+use maps_lockless::{Completeness, Process, Source, wire::*};
 use std::{fs, thread, time::Duration};
 
 const MIN: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
@@ -41,7 +41,7 @@ fn no_address_space(pid: u32) -> Result<()> {
     let mut file = Lockless::open(pid)?;
     is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_NO_MM)?;
     ensure!(file.read(MIN)?.is_none());
-    let listing = read_from(Process::new(pid), Source::Lockless)?;
+    let listing = snapshot(&Process::new(pid), Source::Lockless)?;
     ensure!(listing.completeness == Completeness::NoAddressSpace);
     ensure!(listing.mappings.is_empty());
     Ok(())
@@ -129,7 +129,7 @@ fn come_and_go() -> Result<()> {
         let reader = thread::spawn(move || {
             let mut ends = [0; 3];
             loop {
-                match read_from(Process::new(pid), Source::Lockless) {
+                match snapshot(&Process::new(pid), Source::Lockless) {
                     Ok(listing) => match listing.completeness {
                         Completeness::Complete => ends[0] += 1,
                         Completeness::Gone => ends[1] += 1,

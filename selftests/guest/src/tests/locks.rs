@@ -2,13 +2,13 @@
 
 //! While others hold the target's locks for write, maps waits and maps_lockless answers.
 
-use super::Test;
+use super::{Test, snapshot};
 use crate::{
     child::Target,
     raw::{ALL, HEADER, Lockless},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{Completeness, Listing, Marks, Process, Source, read_from, wire::*};
+use maps_lockless::{Completeness, Judgement, Marks, Process, Snapshot, Source, wire::*};
 use std::{
     fs,
     sync::mpsc,
@@ -60,7 +60,7 @@ fn hold(pid: u32, address: u64) -> Result<JoinHandle<std::io::Result<()>>> {
 }
 
 /// How many mappings are marked as changing.
-fn marked(listing: &Listing) -> usize {
+fn marked(listing: &Snapshot) -> usize {
     let marks = listing.mappings.iter().map(|mapping| mapping.marks);
     marks.filter(|marks| marks.unstable).count()
 }
@@ -69,7 +69,7 @@ fn marked(listing: &Listing) -> usize {
 fn held(vmas: Vmas) -> Result<()> {
     let target = Target::start("vmas-1000")?;
     let pid = target.pid();
-    let quiet = read_from(Process::new(pid), Source::Lockless)?;
+    let quiet = snapshot(&Process::new(pid), Source::Lockless)?;
     let middle = quiet.mappings[quiet.mappings.len() / 2].start;
     let address = match vmas {
         Vmas::None => 0,
@@ -119,7 +119,7 @@ fn held(vmas: Vmas) -> Result<()> {
     );
     // The hook locks one VMA after the other.
     let held = loop {
-        let held = read_from(Process::new(pid), Source::Lockless)?;
+        let held = snapshot(&Process::new(pid), Source::Lockless)?;
         ensure!(
             !holder.is_finished(),
             "the lock was released too early to show anything: {} marked",
@@ -141,7 +141,7 @@ fn held(vmas: Vmas) -> Result<()> {
         "holding a lock changes no mapping"
     );
     ensure!(
-        held.consistent == Some(false),
+        held.judgement == Judgement::PossiblyTorn,
         "the lock was held all the time"
     );
 

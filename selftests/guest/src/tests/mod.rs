@@ -15,10 +15,12 @@ mod locks;
 mod off;
 mod request;
 mod same_as_maps;
+mod sources;
 mod streams;
 mod token;
 
 use anyhow::Result;
+use maps_lockless::{Error, Process, Request, Snapshot, Source};
 use nix::errno::Errno;
 use std::io;
 
@@ -39,6 +41,11 @@ impl Test {
     }
 }
 
+/// Reads a process's mappings by the library, from one source.
+fn snapshot(process: &Process, source: Source) -> Result<Snapshot, Error> {
+    process.open_source(source, &Request::default())?.snapshot()
+}
+
 /// The errno that a call failed with.
 fn errno(result: io::Result<impl Sized>) -> Option<Errno> {
     let error = result.err()?.raw_os_error()?;
@@ -49,6 +56,7 @@ fn errno(result: io::Result<impl Sized>) -> Option<Errno> {
 pub fn on() -> Vec<Test> {
     [
         same_as_maps::tests(),
+        sources::tests(),
         abi::tests(),
         token::tests(),
         request::tests(),

@@ -2,10 +2,10 @@
 
 //! A kernel without maps_lockless.
 
-use super::{Test, cli::lsmaps};
+use super::{Test, cli::lsmaps, snapshot};
 use crate::child::Target;
 use anyhow::{Result, ensure};
-use maps_lockless::{Process, Source, read, read_from};
+use maps_lockless::{Judgement, Process, Source};
 use std::fs;
 
 pub(super) fn tests() -> Vec<Test> {
@@ -26,15 +26,15 @@ fn no_file() -> Result<()> {
         }
         ensure!(fs::exists(format!("{dir}/maps"))?);
     }
-    let error = read_from(Process::new(pid), Source::Lockless).err();
+    let error = snapshot(&Process::new(pid), Source::Lockless).err();
     ensure!(error.is_some_and(|error| error.is_unsupported()));
     Ok(())
 }
 
 fn falls_back() -> Result<()> {
     let target = Target::start("vmas-1000")?;
-    let listing = read(Process::new(target.pid()))?;
-    ensure!(listing.source == Source::Maps && listing.consistent.is_none());
+    let listing = Process::new(target.pid()).snapshot()?;
+    ensure!(listing.source == Source::Query && listing.judgement == Judgement::Unknown);
     ensure!(listing.mappings.len() >= 1_000);
     Ok(())
 }

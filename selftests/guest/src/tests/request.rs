@@ -10,7 +10,7 @@ use crate::{
     shapes::PAGE,
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{Mapping, decode::BuildId, wire::*};
+use maps_lockless::{BuildId, MappingRef, wire::*};
 use nix::{errno::Errno, libc};
 use std::{fs, time::Instant};
 
@@ -366,7 +366,7 @@ fn same_as_query() -> Result<()> {
                     (None, None) => none += 1,
                     (Some(theirs), Some(ours)) => {
                         found += 1;
-                        let mapping = Mapping::from(*ours);
+                        let mapping = MappingRef::new(ours, u64::MAX);
                         let range = (ours.fields.vma_start, ours.fields.end);
                         ensure!(range == (theirs.vma_start, theirs.vma_end));
                         ensure!(ours.fields.vma_flags & 15 == theirs.vma_flags);

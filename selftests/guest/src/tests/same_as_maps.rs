@@ -2,13 +2,13 @@
 
 //! A quiescent process's listing, written as text, is what maps shows, byte for byte.
 
-use super::Test;
+use super::{Test, snapshot};
 use crate::{
     child::Target,
     shapes::{ODD_NAMES, QUIESCENT},
 };
 use anyhow::{Context, Result, bail, ensure};
-use maps_lockless::{Completeness, Mapping, Name, Process, Source, read_from, text};
+use maps_lockless::{Completeness, Judgement, Mapping, Name, Process, Source, text};
 use std::fs;
 
 pub(super) fn tests() -> Vec<Test> {
@@ -76,7 +76,7 @@ pub(super) fn same(pid: u32, tid: Option<u32>) -> Result<Vec<Mapping>> {
     let mut last = None;
     for _ in 0..5 {
         let before = fs::read(&path)?;
-        let listing = read_from(process, Source::Lockless)?;
+        let listing = snapshot(&process, Source::Lockless)?;
         let after = fs::read(&path)?;
         if before != after {
             continue;
@@ -89,10 +89,13 @@ pub(super) fn same(pid: u32, tid: Option<u32>) -> Result<Vec<Mapping>> {
         );
         let mut rendered = Vec::new();
         for mapping in &listing.mappings {
-            text::write_line(&mut rendered, mapping)?;
+            text::write_line(&mut rendered, &mapping.as_ref())?;
         }
         if rendered == before {
-            ensure!(listing.consistent == Some(true), "not proved consistent");
+            ensure!(
+                listing.judgement == Judgement::Consistent,
+                "not proved consistent"
+            );
             return Ok(listing.mappings);
         }
         last = Some((before, rendered));
@@ -138,6 +141,7 @@ fn shows_what_it_is_for(shape: &str, mappings: &[Mapping]) -> Result<()> {
         "anon-name" => named(Name::Anon(b"private name".to_vec())),
         "anon-shmem-name" => named(Name::AnonShmem(b"shared name".to_vec())),
         "heap" => named(Name::Heap),
+        "secretmem" => has_path(mappings, b"/secretmem", true),
         "overlay-file" => mappings.iter().any(|mapping| {
             matches!(&mapping.name, Name::Path { path, .. } if path.ends_with(b"/merged/file"))
         }),
@@ -152,6 +156,6 @@ fn shows_what_it_is_for(shape: &str, mappings: &[Mapping]) -> Result<()> {
 
 fn has_path(mappings: &[Mapping], wanted: &[u8], gone: bool) -> bool {
     mappings.iter().any(|mapping| {
-        matches!(&mapping.name, Name::Path { path, deleted } if path == wanted && *deleted == gone)
+        matches!(&mapping.name, Name::Path { path, deleted } if path == wanted && *deleted == Some(gone))
     })
 }

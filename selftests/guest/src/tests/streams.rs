@@ -9,7 +9,7 @@ use crate::{
     raw::{ALL, HEADER, Lockless, MAPS, Owned},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{decode::BuildId, wire::*};
+use maps_lockless::{BuildId, wire::*};
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What a mapping is called. Names are bytes: nothing says that they are UTF-8.
+
+use crate::{decode, wire};
+use alloc::{borrow::Cow, vec::Vec};
+
+/// What a mapping is called, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameRef<'a> {
+    /// Not known: it was not asked for, or could not be proved to be this mapping's.
+    Unknown,
+    /// It has none.
+    None,
+    /// The path of the mapped file.
+    Path {
+        /// The path, seen from the root directory of the reader, without the mark of a deleted
+        /// file. From the text of maps, a newline in it is written `\012`, which is not told from
+        /// those four characters.
+        path: &'a [u8],
+        /// Whether the file was unlinked. [`None`] where the text of maps shows a path that ends in
+        /// ` (deleted)`, as a file may be called as well.
+        deleted: Option<bool>,
+    },
+    /// The path of the mapped file is longer than `PATH_MAX` (4096 bytes).
+    PathTooLong,
+    /// Given to private anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
+    Anon(&'a [u8]),
+    /// Given to shared anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
+    AnonShmem(&'a [u8]),
+    /// The heap that brk(2) moves.
+    Heap,
+    /// The main thread's stack.
+    Stack,
+    /// Mapped and named by the kernel, such as `[vdso]`.
+    Special(&'a [u8]),
+}
+
+/// What a mapping is called. See [`NameRef`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "they are NameRef's")]
+pub enum Name {
+    Unknown,
+    None,
+    Path {
+        path: Vec<u8>,
+        deleted: Option<bool>,
+    },
+    PathTooLong,
+    Anon(Vec<u8>),
+    AnonShmem(Vec<u8>),
+    Heap,
+    Stack,
+    Special(Vec<u8>),
+}
+
+impl<'a> NameRef<'a> {
+    pub(crate) fn new(vma: &decode::Vma<'a>) -> Self {
+        use wire::*;
+
+        let marked = |flag| vma.fields.flags & flag != 0;
+        let name = vma.name;
+        match vma.fields.name_kind {
+            _ if marked(MAPS_LOCKLESS_REC_NAME_TOO_LONG) => Self::PathTooLong,
+            _ if vma.fields.valid & MAPS_LOCKLESS_FIELD_NAME == 0 => Self::Unknown,
+            MAPS_LOCKLESS_NAME_NONE => Self::None,
+            MAPS_LOCKLESS_NAME_PATH => Self::Path {
+                path: name,
+                deleted: Some(marked(MAPS_LOCKLESS_REC_DELETED)),
+            },
+            MAPS_LOCKLESS_NAME_ANON => Self::Anon(name),
+            MAPS_LOCKLESS_NAME_ANON_SHMEM => Self::AnonShmem(name),
+            MAPS_LOCKLESS_NAME_HEAP => Self::Heap,
+            MAPS_LOCKLESS_NAME_STACK => Self::Stack,
+            MAPS_LOCKLESS_NAME_SPECIAL => Self::Special(name),
+            // Of a kernel to come.
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The path of the mapped file.
+    #[cfg(feature = "std")]
+    pub fn path(self) -> Option<&'a std::path::Path> {
+        use std::os::unix::ffi::OsStrExt;
+
+        match self {
+            Self::Path { path, .. } => Some(std::ffi::OsStr::from_bytes(path).as_ref()),
+            _ => None,
+        }
+    }
+
+    /// What maps shows, byte for byte: a newline in a path comes as `\012`, a deleted file carries
+    /// the suffix ` (deleted)`. Empty where maps shows nothing.
+    pub fn to_maps(self) -> Cow<'a, [u8]> {
+        match self {
+            Self::Unknown | Self::None | Self::PathTooLong => Cow::Borrowed(b""),
+            Self::Heap => Cow::Borrowed(b"[heap]"),
+            Self::Stack => Cow::Borrowed(b"[stack]"),
+            Self::Special(name) => Cow::Borrowed(name),
+            Self::Anon(name) => Cow::Owned([b"[anon:", name, b"]"].concat()),
+            Self::AnonShmem(name) => Cow::Owned([b"[anon_shmem:", name, b"]"].concat()),
+            Self::Path {
+                path,
+                deleted: Some(false),
+            } if !path.contains(&b'\n') => Cow::Borrowed(path),
+            Self::Path { path, deleted } => {
+                let mut out = Vec::with_capacity(path.len() + 16);
+                for &byte in path {
+                    match byte {
+                        b'\n' => out.extend(b"\\012"),
+                        _ => out.push(byte),
+                    }
+                }
+                if deleted != Some(false) {
+                    out.extend(b" (deleted)");
+                }
+                Cow::Owned(out)
+            }
+        }
+    }
+
+    /// A copy that owns its bytes.
+    pub fn to_owned(self) -> Name {
+        match self {
+            Self::Unknown => Name::Unknown,
+            Self::None => Name::None,
+            Self::Path { path, deleted } => Name::Path {
+                path: path.to_vec(),
+                deleted,
+            },
+            Self::PathTooLong => Name::PathTooLong,
+            Self::Anon(name) => Name::Anon(name.to_vec()),
+            Self::AnonShmem(name) => Name::AnonShmem(name.to_vec()),
+            Self::Heap => Name::Heap,
+            Self::Stack => Name::Stack,
+            Self::Special(name) => Name::Special(name.to_vec()),
+        }
+    }
+}
+
+impl Name {
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> NameRef<'_> {
+        match self {
+            Self::Unknown => NameRef::Unknown,
+            Self::None => NameRef::None,
+            Self::Path { path, deleted } => NameRef::Path {
+                path,
+                deleted: *deleted,
+            },
+            Self::PathTooLong => NameRef::PathTooLong,
+            Self::Anon(name) => NameRef::Anon(name),
+            Self::AnonShmem(name) => NameRef::AnonShmem(name),
+            Self::Heap => NameRef::Heap,
+            Self::Stack => NameRef::Stack,
+            Self::Special(name) => NameRef::Special(name),
+        }
+    }
+
+    /// The path of the mapped file.
+    #[cfg(feature = "std")]
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.as_ref().path()
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reads a process's mappings, some at a time, in constant memory.
+
+use crate::{
+    Completeness, Error, MappingRef, Snapshot, Source, Token, decode,
+    judge::Evidence,
+    request::Selection,
+    source::{lockless::Lockless, query::Query, text::Text},
+    text,
+};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// An open source of a process's mappings.
+///
+/// It keeps to the address space that the process had when it was opened: after an execve(2), open
+/// anew. See [`Process::open`](crate::Process::open).
+#[derive(Debug)]
+pub struct Reader {
+    pub(crate) source: Open,
+}
+
+#[derive(Debug)]
+pub(crate) enum Open {
+    Lockless(Lockless),
+    Query(Query),
+    Text(Text),
+}
+
+/// Some of a process's mappings, in the order of their addresses.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    part: Part<'a>,
+    path: &'a Path,
+}
+
+#[derive(Debug)]
+enum Part<'a> {
+    Lockless(decode::Batch<'a>),
+    Query(MappingRef<'a>),
+    Text {
+        lines: text::Lines<'a>,
+        first: usize,
+        selection: Selection,
+    },
+}
+
+impl Reader {
+    /// Where the mappings come from.
+    pub fn source(&self) -> Source {
+        match self.source {
+            Open::Lockless(_) => Source::Lockless,
+            Open::Query(_) => Source::Query,
+            Open::Text(_) => Source::Maps,
+        }
+    }
+
+    /// Reads on. Returns [`None`] at the end, which need not mean that nothing is missing: see
+    /// [`Reader::completeness`].
+    ///
+    /// A batch may be without mappings.
+    pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
+        Ok(match &mut self.source {
+            Open::Lockless(lockless) => lockless.next()?.map(|(batch, path)| Batch {
+                part: Part::Lockless(batch),
+                path,
+            }),
+            Open::Query(query) => query.next()?.map(|(mapping, path)| Batch {
+                part: Part::Query(mapping),
+                path,
+            }),
+            Open::Text(text) => {
+                let selection = text.request.selection;
+                text.next()?.map(|chunk| Batch {
+                    part: Part::Text {
+                        lines: text::lines(chunk.lines),
+                        first: chunk.first,
+                        selection,
+                    },
+                    path: chunk.path,
+                })
+            }
+        })
+    }
+
+    /// Whether what was read up to the end is all. [`None`] before the end.
+    pub fn completeness(&self) -> Option<Completeness> {
+        match &self.source {
+            Open::Lockless(lockless) => lockless.end().map(|(completeness, _)| completeness),
+            Open::Query(_) | Open::Text(_) => Some(Completeness::Unknown),
+        }
+    }
+
+    /// The evidence of what was read up to the end.
+    pub(crate) fn evidence(&self) -> Evidence {
+        match &self.source {
+            Open::Lockless(lockless) => lockless
+                .end()
+                .map(|(_, evidence)| evidence.clone())
+                .unwrap_or_default(),
+            Open::Query(_) | Open::Text(_) => Evidence::default(),
+        }
+    }
+
+    /// Begins anew with the lowest address.
+    pub fn rewind(&mut self) -> Result<(), Error> {
+        match &mut self.source {
+            Open::Lockless(lockless) => lockless.rewind(),
+            Open::Query(query) => {
+                query.rewind();
+                Ok(())
+            }
+            Open::Text(text) => text.rewind(),
+        }
+    }
+
+    /// Reads all mappings, from the lowest address on.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        self.rewind()?;
+        Snapshot::read(self)
+    }
+
+    /// Reads all mappings, again and again until they are proved to be those of one moment.
+    ///
+    /// Gives up after so many attempts, or once the time is over, and returns what was read last: its
+    /// [`judgement`](Snapshot::judgement) tells. Nothing but the attempts is waited for, and from a
+    /// source that gives no evidence there is one.
+    pub fn consistent(&mut self, attempts: u32, time: Duration) -> Result<Snapshot, Error> {
+        let begin = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let snapshot = self.snapshot()?;
+            let may_become = snapshot.completeness == Completeness::Complete;
+            if snapshot.is_consistent()
+                || !may_become
+                || attempt >= attempts
+                || begin.elapsed() >= time
+            {
+                return Ok(snapshot);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The state of the address space now, without reading a mapping. [`None`] where the source
+    /// cannot tell, or the process is changing its mappings at this moment.
+    ///
+    /// Fails with [`Error::is_exited`] where the address space is gone.
+    pub fn token(&self) -> Result<Option<Token>, Error> {
+        match &self.source {
+            Open::Lockless(lockless) => lockless.token(),
+            Open::Query(_) | Open::Text(_) => Ok(None),
+        }
+    }
+
+    /// Whether a mapping may have changed since a token was taken: not, if the answer is no. What is
+    /// not covered, docs/tearing.md lists.
+    pub fn changed_since(&self, token: &Token) -> Result<bool, Error> {
+        Ok(self.token()?.is_none_or(|now| now != *token))
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// The mappings. One that cannot be understood is an error, and the others come all the same.
+    pub fn mappings(&self) -> impl Iterator<Item = Result<MappingRef<'a>, Error>> + use<'a, '_> {
+        let path = self.path;
+        let mut from_kernel = None;
+        let mut one = None;
+        let mut from_text = None;
+        match &self.part {
+            Part::Lockless(batch) => from_kernel = Some(batch.mappings()),
+            Part::Query(mapping) => one = Some(*mapping),
+            Part::Text {
+                lines,
+                first,
+                selection,
+            } => from_text = Some((lines.clone().zip(*first..), *selection)),
+        }
+        let from_kernel = from_kernel
+            .into_iter()
+            .flatten()
+            .map(move |mapping| mapping.map_err(|error| Error::format(path, error)));
+        let from_text = from_text.into_iter().flat_map(move |(lines, selection)| {
+            lines
+                .map(move |(line, number)| line.ok_or_else(|| Error::text(path, number)))
+                .filter(move |line| line.as_ref().map_or(true, |line| selection.wants(line)))
+        });
+        from_kernel.chain(one.into_iter().map(Ok)).chain(from_text)
+    }
+
+    /// The batch as the kernel gave it, with its evidence. Of [`Source::Lockless`] alone.
+    pub fn raw(&self) -> Option<&decode::Batch<'a>> {
+        match &self.part {
+            Part::Lockless(batch) => Some(batch),
+            Part::Query(_) | Part::Text { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What to read: which fields, of which mappings.
+
+use crate::{
+    MappingRef,
+    wire::{
+        MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DEV, MAPS_LOCKLESS_FIELD_FLAGS,
+        MAPS_LOCKLESS_FIELD_INO, MAPS_LOCKLESS_FIELD_NAME, MAPS_LOCKLESS_FIELD_PGOFF,
+        MAPS_LOCKLESS_FIELDS_MAPS, MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_FILE,
+        maps_lockless_request,
+    },
+};
+
+/// What to read. [`Default`] is what maps shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Which fields.
+    pub fields: Fields,
+    /// Of which mappings.
+    pub selection: Selection,
+}
+
+/// Which fields of a mapping are wanted. A source may give others besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// [`flags`](MappingRef::flags): permissions and others.
+    pub flags: bool,
+    /// [`offset`](MappingRef::offset).
+    pub offset: bool,
+    /// [`device`](MappingRef::device) and [`inode`](MappingRef::inode).
+    pub file_id: bool,
+    /// [`name`](MappingRef::name), which costs most.
+    pub name: bool,
+    /// [`build_id`](MappingRef::build_id). The text of maps has none.
+    pub build_id: bool,
+}
+
+/// What maps shows.
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            flags: true,
+            offset: true,
+            file_id: true,
+            name: true,
+            build_id: false,
+        }
+    }
+}
+
+impl Fields {
+    /// All.
+    pub const ALL: Self = Self {
+        flags: true,
+        offset: true,
+        file_id: true,
+        name: true,
+        build_id: true,
+    };
+
+    fn to_wire(self) -> u64 {
+        let field = |wanted, field| if wanted { field } else { 0 };
+        field(self.flags, MAPS_LOCKLESS_FIELD_FLAGS)
+            | field(self.offset, MAPS_LOCKLESS_FIELD_PGOFF)
+            | field(
+                self.file_id,
+                MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO,
+            )
+            | field(self.name, MAPS_LOCKLESS_FIELD_NAME)
+            | field(self.build_id, MAPS_LOCKLESS_FIELD_BUILD_ID)
+    }
+}
+
+/// Which mappings are wanted. [`Default`] is all of them.
+///
+/// One that was being changed may be listed though it is not wanted; it is marked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// `MAPS_LOCKLESS_VMA_*` flags: only mappings that have all of these.
+    pub all: u64,
+    /// `MAPS_LOCKLESS_VMA_*` flags: only mappings that have one of these at least. 0: all mappings.
+    pub any: u64,
+    /// `MAPS_LOCKLESS_VMA_*` flags: only mappings that have none of these.
+    pub none: u64,
+    /// Only mappings that end above this address.
+    pub start: u64,
+    /// Only mappings that start below this address. 0: all mappings.
+    pub end: u64,
+}
+
+impl Selection {
+    /// Executable mappings of files: what a profiler needs to find symbols.
+    pub const CODE: Self = Self {
+        all: MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE,
+        any: 0,
+        none: 0,
+        start: 0,
+        end: 0,
+    };
+
+    /// Flags that this asks about.
+    pub(crate) fn flags(&self) -> u64 {
+        self.all | self.any | self.none
+    }
+
+    /// Whether a mapping is wanted, of which all flags are known that this asks about.
+    pub(crate) fn wants(&self, mapping: &MappingRef<'_>) -> bool {
+        let flags = mapping.flags.set;
+        flags & self.all == self.all
+            && flags & self.none == 0
+            && (self.any == 0 || flags & self.any != 0)
+            && mapping.end > self.start
+            && (self.end == 0 || mapping.start < self.end)
+    }
+}
+
+impl Request {
+    /// Everything that is known of executable mappings of files, their build IDs included.
+    pub const CODE: Self = Self {
+        fields: Fields::ALL,
+        selection: Selection::CODE,
+    };
+
+    pub(crate) fn to_wire(self, max_records: u32) -> maps_lockless_request {
+        let Selection {
+            all,
+            any,
+            none,
+            start,
+            end,
+        } = self.selection;
+        maps_lockless_request {
+            size: size_of::<maps_lockless_request>() as u64,
+            fields: self.fields.to_wire(),
+            vma_flags_all: all,
+            vma_flags_any: any,
+            vma_flags_none: none,
+            start,
+            end,
+            max_records,
+            ..Default::default()
+        }
+    }
+
+    /// Whether the kernel does this without being asked.
+    pub(crate) fn is_what_maps_shows(&self) -> bool {
+        self.selection == Selection::default() && self.fields.to_wire() == MAPS_LOCKLESS_FIELDS_MAPS
+    }
+}

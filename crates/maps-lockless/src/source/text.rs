@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The text of `/proc/<pid>/maps`.
+
+use crate::{Error, Request, file::NamedFile, mapping::PERMISSIONS, wire::MAPS_LOCKLESS_VMA_FILE};
+use std::{path::Path, vec, vec::Vec};
+
+/// Bytes of a read: what the kernel fills at most is a page or two.
+const READ: usize = 65_536;
+/// No line is longer: what maps writes before the name, PATH_MAX with each byte written as four, and
+/// the mark of a deleted file.
+const LINE_MAX: usize = 128 + 4 * 4096 + 16;
+/// What the text tells of flags.
+pub(crate) const KNOWN_FLAGS: u64 = PERMISSIONS | MAPS_LOCKLESS_VMA_FILE;
+
+/// An open `maps`.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) file: NamedFile,
+    pub(crate) request: Request,
+    buf: Vec<u8>,
+    /// Bytes of `buf` that were given out already, and those that hold text.
+    given: usize,
+    filled: usize,
+    /// Number of the first line that is given out next, counted from 1.
+    pub(crate) line: usize,
+}
+
+/// Some lines.
+pub(crate) struct Chunk<'a> {
+    pub(crate) lines: &'a [u8],
+    /// Number of the first, counted from 1.
+    pub(crate) first: usize,
+    /// For errors.
+    pub(crate) path: &'a Path,
+}
+
+impl Text {
+    pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
+        if request.selection.flags() & !KNOWN_FLAGS != 0 {
+            return Err(Error::cannot_select(file.path()));
+        }
+        Ok(Self {
+            file,
+            request: *request,
+            buf: vec![0; READ + LINE_MAX],
+            given: 0,
+            filled: 0,
+            line: 1,
+        })
+    }
+
+    /// Reads whole lines, some at a time.
+    pub(crate) fn next(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+        self.buf.copy_within(self.given..self.filled, 0);
+        self.filled -= self.given;
+        self.given = 0;
+        loop {
+            let searched = self.filled;
+            let Some(room) = self.buf.get_mut(searched..).filter(|room| !room.is_empty()) else {
+                return Err(Error::text(self.file.path(), self.line));
+            };
+            let len = self.file.read(room)?;
+            self.filled += len;
+            let last = self.buf[searched..self.filled]
+                .iter()
+                .rposition(|&byte| byte == b'\n');
+            self.given = match last {
+                Some(at) => searched + at + 1,
+                // The last line should end as any other.
+                None if len == 0 && self.filled > 0 => self.filled,
+                None if len == 0 => return Ok(None),
+                None => continue,
+            };
+            let line = self.line;
+            let lines = &self.buf[..self.given];
+            self.line += lines.iter().filter(|&&byte| byte == b'\n').count();
+            return Ok(Some(Chunk {
+                lines,
+                first: line,
+                path: self.file.path(),
+            }));
+        }
+    }
+
+    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+        self.file.rewind()?;
+        (self.given, self.filled, self.line) = (0, 0, 1);
+        Ok(())
+    }
+}
