@@ -96,7 +96,50 @@ fn a_bad_line_spoils_no_other() {
     }
 }
 
+#[test]
+fn the_last_line_may_lack_its_newline() {
+    for line in [
+        "1000-2000 rw-p 00000000 00:00 0",
+        "1000-2000 rw-p 00000000 00:00 0 ",
+        "1000-2000 rw-p 00000000 00:00 0                          [heap]",
+    ] {
+        let with = format!("{line}\n");
+        assert_eq!(parsed(line.as_bytes()), parsed(with.as_bytes()));
+        // What is cut off within the numbers is no line.
+        for len in 1.."1000-2000 rw-p 00000000 00:00 ".len() {
+            assert_eq!(text::lines(&line.as_bytes()[..len]).next(), Some(None));
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn each_number_is_read(
+        range in any::<(u64, u64)>(),
+        offset in any::<u64>(),
+        device in any::<(u32, u32)>(),
+        inode in 1_u64..,
+        shift in 0_u32..64,
+        name in "[^\n ][^\n]{0,100}",
+        newline in any::<bool>(),
+    ) {
+        // Of all lengths.
+        let (start, end) = (range.0.min(range.1) >> shift, range.0.max(range.1) >> shift);
+        let (offset, inode) = (offset >> shift, (inode >> shift).max(1));
+        let (major, minor) = (device.0 >> (shift / 2), device.1 >> (shift / 2));
+        let newline = if newline { "\n" } else { "" };
+        let line = format!(
+            "{start:x}-{end:x} rw-s {offset:x} {major:x}:{minor:x} {inode} {name}{newline}"
+        );
+        let mapping = text::lines(line.as_bytes()).next().unwrap().unwrap();
+        prop_assert_eq!((mapping.start, mapping.end), (start, end));
+        prop_assert_eq!((mapping.offset, mapping.inode), (Some(offset), Some(inode)));
+        prop_assert_eq!(mapping.device, Some(Device { major, minor }));
+        if let NameRef::Path { path, deleted: Some(false) } = mapping.name {
+            prop_assert_eq!(path, name.as_bytes());
+        }
+    }
+
     #[test]
     fn any_text_is_survived(text in prop::collection::vec(any::<u8>(), 0..500)) {
         let lines = text::lines(&text).count();
