@@ -197,6 +197,7 @@ impl<'a> MappingRef<'a> {
     }
 
     /// Of a record, and the flags that the kernel reports at all: the batch header's `vma_flags`.
+    #[inline]
     pub fn new(vma: &decode::Vma<'a>, reported: u64) -> Self {
         use wire::*;
 

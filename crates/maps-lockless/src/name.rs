@@ -58,6 +58,7 @@ pub enum Name {
 }
 
 impl<'a> NameRef<'a> {
+    #[inline]
     pub(crate) fn new(vma: &decode::Vma<'a>) -> Self {
         use wire::*;
 
