@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! That nothing is allocated where mappings are borrowed.
+#![cfg(feature = "std")]
+
+use maps_lockless::{MappingRef, decode::batches, text, wire::*};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    fs,
+    hint::black_box,
+    path::PathBuf,
+};
+use zerocopy::IntoBytes;
+
+/// The system's allocator, which counts for each thread how often it is asked for memory.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    // It needs neither memory nor a destructor, so that an allocator may use it.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+}
+
+#[expect(unsafe_code, reason = "an allocator cannot be had without")]
+// SAFETY: All is left to the system's allocator. What counts does neither allocate nor panic.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: The caller keeps the same promises to us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: The caller keeps the same promises to us.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: The caller keeps the same promises to us, and the memory is the system's.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: The caller keeps the same promises to us, and the memory is the system's.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+/// What `f` returns, and how often it allocated.
+fn allocations<T>(f: impl FnOnce() -> T) -> (T, usize) {
+    let before = ALLOCATIONS.get();
+    let value = f();
+    (value, ALLOCATIONS.get() - before)
+}
+
+/// The recordings whose names end so.
+fn recordings(extension: &str) -> Vec<Vec<u8>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let files = fs::read_dir(path).unwrap().map(|file| file.unwrap().path());
+    let all: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|found| found == extension))
+        .map(|file| fs::read(file).unwrap())
+        .collect();
+    assert!(all.len() >= 10);
+    all
+}
+
+/// Looks at all that a mapping tells, its bytes included.
+fn read(mapping: &MappingRef<'_>) {
+    black_box(mapping);
+    black_box((mapping.permissions(), mapping.is_file()));
+    black_box(mapping.name.path());
+}
+
+/// Decodes batches, and returns how many mappings there were.
+fn decode(stream: &[u8]) -> usize {
+    let mut mappings = 0;
+    for batch in batches(stream) {
+        let batch = batch.unwrap();
+        for record in batch.records() {
+            black_box(record.unwrap());
+        }
+        for mapping in batch.mappings() {
+            read(&mapping.unwrap());
+            mappings += 1;
+        }
+    }
+    mappings
+}
+
+#[test]
+fn allocations_are_counted() {
+    let (_, counted) = allocations(|| black_box(Box::new(1)));
+    assert_eq!(counted, 1);
+}
+
+#[test]
+fn decoding_allocates_nothing() {
+    let streams = recordings("stream");
+    let (mappings, counted) = allocations(|| -> usize { streams.iter().map(|s| decode(s)).sum() });
+    assert!(mappings > 1000);
+    assert_eq!(counted, 0);
+}
+
+#[test]
+fn parsing_text_allocates_nothing() {
+    let texts = recordings("maps");
+    let (lines, counted) = allocations(|| {
+        let lines = texts.iter().flat_map(|text| text::lines(text));
+        lines.map(|line| read(&line.unwrap())).count()
+    });
+    assert!(lines > 1000);
+    assert_eq!(counted, 0);
+}
+
+/// A batch of as many records as one read(2) returns, without names but for the first one.
+fn fill(batch: &mut Vec<u8>, first: u64) -> u64 {
+    const HEADER: usize = size_of::<maps_lockless_batch>();
+    const FIXED: usize = size_of::<maps_lockless_vma>();
+    const NAME: &[u8; 16] = b"/usr/lib/libx.so";
+    const COUNT: usize = (MAPS_LOCKLESS_MAX_BATCH as usize - HEADER - NAME.len()) / FIXED;
+
+    let size = HEADER + NAME.len() + COUNT * FIXED;
+    let header = maps_lockless_batch {
+        magic: MAPS_LOCKLESS_MAGIC,
+        version: MAPS_LOCKLESS_VERSION,
+        header_size: HEADER as u16,
+        size: size as u32,
+        count: COUNT as u32,
+        flags: 0,
+        end_reason: MAPS_LOCKLESS_END_FULL,
+        next: (first + COUNT as u64) * 4096,
+        mm_id: 1,
+        seq_begin: 2,
+        seq_end: 2,
+        fields: MAPS_LOCKLESS_FIELDS_MAPS,
+        fields_asked: MAPS_LOCKLESS_FIELDS_MAPS,
+        vma_flags: !0,
+        page_size: 4096,
+        reserved: 0,
+    };
+    batch.clear();
+    batch.extend(header.as_bytes());
+    for i in 0..COUNT as u64 {
+        let name: &[u8] = if i == 0 { NAME } else { b"" };
+        let start = (first + i) * 4096;
+        let vma = maps_lockless_vma {
+            r#type: MAPS_LOCKLESS_TYPE_VMA,
+            fixed_size: FIXED as u16,
+            size: (FIXED + name.len()) as u32,
+            valid: MAPS_LOCKLESS_FIELDS_MAPS,
+            name_kind: MAPS_LOCKLESS_NAME_PATH,
+            start,
+            end: start + 4096,
+            vma_start: start,
+            vma_flags: MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_FILE,
+            ino: 1,
+            name_off: (HEADER + FIXED) as u32,
+            name_len: NAME.len() as u32,
+            ..Default::default()
+        };
+        batch.extend(vma.as_bytes());
+        batch.extend(name);
+    }
+    COUNT as u64
+}
+
+#[test]
+fn a_million_records_need_no_more_memory_than_one_batch() {
+    let mut batch = Vec::with_capacity(MAPS_LOCKLESS_MAX_BATCH as usize);
+    let (records, counted) = allocations(|| {
+        let mut records = 0;
+        while records < 1_000_000 {
+            let count = fill(&mut batch, records);
+            assert_eq!(decode(&batch) as u64, count);
+            records += count;
+        }
+        records
+    });
+    assert!(records >= 1_000_000);
+    assert_eq!(counted, 0);
+}
