@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A listing as the kernel tells it in both formats, and ways to read all of it.
+
+use maps_lockless::{
+    MappingRef, NameRef,
+    decode::batches,
+    text,
+    wire::{self, *},
+};
+use procfs::{
+    FromBufRead,
+    process::{MMapPath, MemoryMap, MemoryMaps},
+};
+use std::{collections::HashMap, hint::black_box, os::unix::ffi::OsStrExt};
+use zerocopy::IntoBytes;
+
+/// How many VMAs are listed.
+pub const VMAS: usize = 10_000;
+
+const HEADER: usize = size_of::<maps_lockless_batch>();
+const FIXED: usize = size_of::<maps_lockless_vma>();
+
+/// One listing, twice.
+pub struct Listing {
+    /// What maps_lockless returns, batch behind batch.
+    pub stream: Vec<u8>,
+    /// What maps shows.
+    pub text: Vec<u8>,
+}
+
+impl Listing {
+    /// Lists a process with many libraries, threads and arenas.
+    pub fn new() -> Self {
+        let stream = stream(&vmas());
+        let mut text = Vec::new();
+        let mut lines = 0;
+        for batch in batches(&stream) {
+            for mapping in batch.unwrap().mappings() {
+                text::write_line(&mut text, &mapping.unwrap()).unwrap();
+                lines += 1;
+            }
+        }
+        assert_eq!(lines, VMAS);
+        Self { stream, text }
+    }
+}
+
+/// A VMA, and its name.
+struct Vma {
+    fields: maps_lockless_vma,
+    name: String,
+}
+
+/// The VMAs in groups of ten: those of a library, those of a thread, and memory with names.
+fn vmas() -> Vec<Vma> {
+    const R: u64 = MAPS_LOCKLESS_VMA_READ;
+    const W: u64 = MAPS_LOCKLESS_VMA_WRITE;
+    const X: u64 = MAPS_LOCKLESS_VMA_EXEC;
+    const S: u64 = MAPS_LOCKLESS_VMA_SHARED;
+
+    let mut vmas = Vec::with_capacity(VMAS);
+    for i in 0..VMAS / 10 {
+        let number = i as u64;
+        let library = format!("/usr/lib/x86_64-linux-gnu/libexample-{i}.so.{}", i % 13);
+        let mut pgoff = 0;
+        for (pages, flags) in [(6, R), (31, R | X), (9, R), (1, R), (1, R | W)] {
+            let vma = memory(pages, flags, MAPS_LOCKLESS_NAME_PATH, &library);
+            vmas.push(of_file(vma, pgoff, (0xfe, 1), 1_048_576 + number * 7));
+            pgoff += pages * 4096;
+        }
+        vmas.push(memory(3, R | W, MAPS_LOCKLESS_NAME_NONE, ""));
+        vmas.push(memory(1, 0, MAPS_LOCKLESS_NAME_NONE, ""));
+        vmas.push(match i {
+            0 => memory(33, R | W, MAPS_LOCKLESS_NAME_HEAP, ""),
+            1 => memory(33, R | W, MAPS_LOCKLESS_NAME_STACK, ""),
+            2 => memory(2, R | X, MAPS_LOCKLESS_NAME_SPECIAL, "[vdso]"),
+            _ => memory(2048, R | W, MAPS_LOCKLESS_NAME_NONE, ""),
+        });
+        let pool = format!("pool {i}");
+        vmas.push(memory(16, R | W, MAPS_LOCKLESS_NAME_ANON, &pool));
+        let frames = format!("/memfd:frames-{i}");
+        let frames = memory(4, R | W | S, MAPS_LOCKLESS_NAME_PATH, &frames);
+        let mut frames = of_file(frames, 0, (0, 1), 1024 + number);
+        frames.fields.flags |= MAPS_LOCKLESS_REC_DELETED;
+        vmas.push(frames);
+    }
+
+    // One behind the other.
+    let mut at = 0x7f12_3456_0000;
+    for Vma { fields, .. } in &mut vmas {
+        fields.start += at;
+        fields.vma_start += at;
+        fields.end += at;
+        at = fields.end;
+    }
+    vmas
+}
+
+fn memory(pages: u64, flags: u64, kind: u32, name: &str) -> Vma {
+    Vma {
+        fields: maps_lockless_vma {
+            valid: MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME,
+            name_kind: kind,
+            end: pages * 4096,
+            vma_flags: flags,
+            ..Default::default()
+        },
+        name: name.to_owned(),
+    }
+}
+
+fn of_file(mut vma: Vma, pgoff: u64, dev: (u32, u32), ino: u64) -> Vma {
+    let fields = &mut vma.fields;
+    fields.valid |= MAPS_LOCKLESS_FIELDS_MAPS;
+    fields.vma_flags |= MAPS_LOCKLESS_VMA_FILE;
+    fields.pgoff = pgoff;
+    (fields.dev_major, fields.dev_minor) = dev;
+    fields.ino = ino;
+    vma
+}
+
+/// Batches of at most the kernel's size, with each file's name once in each.
+fn stream(vmas: &[Vma]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut rest = vmas;
+    while !rest.is_empty() {
+        let (batch, count) = batch(rest);
+        stream.extend(batch);
+        rest = &rest[count..];
+    }
+    stream
+}
+
+/// A batch of the first VMAs, and how many these are.
+fn batch(vmas: &[Vma]) -> (Vec<u8>, usize) {
+    let mut batch = vec![0; HEADER];
+    // Where the name of each inode stands.
+    let mut names = HashMap::new();
+    let mut count = 0;
+    for vma in vmas {
+        let before = batch.len();
+        put(&mut batch, vma, &mut names);
+        if batch.len() > MAPS_LOCKLESS_MAX_BATCH as usize {
+            batch.truncate(before);
+            break;
+        }
+        count += 1;
+    }
+    let header = header(batch.len(), count, vmas.get(count));
+    batch[..HEADER].copy_from_slice(header.as_bytes());
+    (batch, count)
+}
+
+fn put(batch: &mut Vec<u8>, vma: &Vma, names: &mut HashMap<u64, u32>) {
+    let behind = (batch.len() + FIXED) as u32;
+    let name_off = match vma.fields.ino {
+        _ if vma.name.is_empty() => 0,
+        0 => behind,
+        file => *names.entry(file).or_insert(behind),
+    };
+    let new = if name_off == behind { &vma.name } else { "" };
+    let padded = new.len().next_multiple_of(8);
+    let record = maps_lockless_vma {
+        r#type: MAPS_LOCKLESS_TYPE_VMA,
+        fixed_size: FIXED as u16,
+        size: (FIXED + padded) as u32,
+        name_off,
+        name_len: vma.name.len() as u32,
+        ..vma.fields
+    };
+    batch.extend(record.as_bytes());
+    batch.extend(new.as_bytes());
+    batch.resize(batch.len() + padded - new.len(), 0);
+}
+
+fn header(size: usize, count: usize, next: Option<&Vma>) -> maps_lockless_batch {
+    let (flags, end_reason, next) = match next {
+        Some(vma) => (0, MAPS_LOCKLESS_END_FULL, vma.fields.start),
+        None => (
+            MAPS_LOCKLESS_BATCH_FINAL,
+            MAPS_LOCKLESS_END_COMPLETE,
+            MAPS_LOCKLESS_POS_END,
+        ),
+    };
+    maps_lockless_batch {
+        magic: MAPS_LOCKLESS_MAGIC,
+        version: MAPS_LOCKLESS_VERSION,
+        header_size: HEADER as u16,
+        size: size as u32,
+        count: count as u32,
+        flags,
+        end_reason,
+        next,
+        mm_id: 1,
+        seq_begin: 2,
+        seq_end: 2,
+        fields: MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
+        fields_asked: MAPS_LOCKLESS_FIELDS_MAPS,
+        vma_flags: !0,
+        page_size: 4096,
+        reserved: 0,
+    }
+}
+
+/// Decodes a stream, and sums up all that it tells.
+pub fn read_stream(stream: &[u8]) -> u64 {
+    let mut total = 0_u64;
+    for batch in batches(black_box(stream)) {
+        for mapping in batch.unwrap().mappings() {
+            total = total.wrapping_add(sum(&mapping.unwrap()));
+        }
+    }
+    total
+}
+
+/// Parses text, and sums up all that it tells.
+pub fn read_text(text: &[u8]) -> u64 {
+    text::lines(black_box(text))
+        .map(|mapping| sum(&mapping.unwrap()))
+        .fold(0, u64::wrapping_add)
+}
+
+/// As [`read_text`], by procfs.
+pub fn read_text_by_procfs(text: &[u8]) -> u64 {
+    let maps = MemoryMaps::from_buf_read(black_box(text)).unwrap();
+    maps.iter().map(sum_of_procfs).fold(0, u64::wrapping_add)
+}
+
+/// A sum that depends on all fields that maps shows.
+fn sum(mapping: &MappingRef<'_>) -> u64 {
+    let device = mapping.device.unwrap_or_default();
+    let name = match black_box(mapping.name) {
+        NameRef::Heap => 1,
+        NameRef::Stack => 2,
+        NameRef::Special(_) => 3,
+        NameRef::Anon(name) => ends(b'a', "anon:".len() + name.len()),
+        // As procfs leaves it: with the mark of a deleted file.
+        NameRef::Path { path, deleted } => {
+            let mark = if deleted == Some(false) {
+                0
+            } else {
+                " (deleted)".len()
+            };
+            ends(path[0], path.len() + mark)
+        }
+        _ => 0,
+    };
+    total([
+        mapping.start,
+        mapping.end,
+        mapping.flags.set & (R_W_X | MAPS_LOCKLESS_VMA_SHARED),
+        mapping.offset.unwrap_or_default(),
+        device.major.into(),
+        device.minor.into(),
+        mapping.inode.unwrap_or_default(),
+        name,
+    ])
+}
+
+const R_W_X: u64 = wire::MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_WRITE | MAPS_LOCKLESS_VMA_EXEC;
+
+/// The same sum.
+fn sum_of_procfs(mapping: &MemoryMap) -> u64 {
+    let name = match black_box(&mapping.pathname) {
+        MMapPath::Heap => 1,
+        MMapPath::Stack => 2,
+        MMapPath::Vdso => 3,
+        MMapPath::Other(name) => ends(name.as_bytes()[0], name.len()),
+        MMapPath::Path(path) => {
+            let path = path.as_os_str().as_bytes();
+            ends(path[0], path.len())
+        }
+        _ => 0,
+    };
+    total([
+        mapping.address.0,
+        mapping.address.1,
+        // It has the same four bits, and one for what is private.
+        u64::from(mapping.perms.bits()) & 0xf,
+        mapping.offset,
+        mapping.dev.0 as u64,
+        mapping.dev.1 as u64,
+        mapping.inode,
+        name,
+    ])
+}
+
+/// A name, by what both sides have of it.
+fn ends(first: u8, len: usize) -> u64 {
+    u64::from(first) << 32 | len as u64
+}
+
+fn total(fields: [u64; 8]) -> u64 {
+    // Each field turned another way, so that two that are swapped are noticed.
+    let turned = black_box(fields)
+        .into_iter()
+        .zip([0, 1, 2, 3, 5, 8, 13, 21]);
+    turned.fold(0, |sum, (field, by)| {
+        sum.wrapping_add(field.rotate_left(by))
+    })
+}
