@@ -47,6 +47,8 @@ mod judge;
 #[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]
+mod normalize;
+#[cfg(feature = "std")]
 mod process;
 #[cfg(feature = "std")]
 mod reader;
@@ -67,6 +69,7 @@ pub use {
     error::Error,
     judge::{Completeness, Judgement, Token},
     lookup::Lookup,
+    normalize::Mended,
     process::Process,
     reader::{Batch, Reader},
     request::{Fields, Request, Selection},

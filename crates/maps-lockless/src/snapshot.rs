@@ -89,7 +89,7 @@ impl Snapshot {
 }
 
 /// The same addresses in ranges that are in order and apart.
-fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(crate) fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| (range.start, range.end));
     let mut apart: Vec<Range<u64>> = Vec::new();
     for range in ranges {
