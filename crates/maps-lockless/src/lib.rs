@@ -39,6 +39,8 @@ pub mod text;
 pub mod wire;
 
 #[cfg(feature = "std")]
+mod diff;
+#[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
 mod file;
@@ -66,6 +68,7 @@ pub use name::{Name, NameRef};
 
 #[cfg(feature = "std")]
 pub use {
+    diff::{Change, Difference},
     error::Error,
     judge::{Completeness, Judgement, Token},
     lookup::Lookup,
