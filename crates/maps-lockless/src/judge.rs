@@ -108,6 +108,12 @@ impl Evidence {
         (!self.moved && mm_id != 0).then_some(Token { mm_id, count })
     }
 
+    /// Identity of the address space, whether or not it changed meanwhile.
+    pub(crate) fn mm_id(&self) -> Option<u64> {
+        let (mm_id, _) = self.first?;
+        (mm_id != 0).then_some(mm_id)
+    }
+
     pub(crate) fn into_torn(self) -> Vec<Range<u64>> {
         self.torn
     }

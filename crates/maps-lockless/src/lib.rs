@@ -23,6 +23,9 @@
 //!   snapshot is consistent.
 //! - A [`Request`] says which fields of which mappings are wanted. The kernel selects where it can.
 //! - [`Process::lookup`] looks single addresses up.
+//! - [`Snapshot::normalize`] makes a listing a strict map, and [`Snapshot::diff`] tells what changed
+//!   from one to another.
+//! - A [`Monitor`] follows many processes, and reads only those that changed.
 //! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing.
 //!   Without the feature `std` they are all that there is.
 #![no_std]
@@ -49,6 +52,8 @@ mod judge;
 #[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]
+mod monitor;
+#[cfg(feature = "std")]
 mod normalize;
 #[cfg(feature = "std")]
 mod process;
@@ -61,6 +66,8 @@ mod snapshot;
 #[cfg(feature = "std")]
 mod source;
 #[cfg(feature = "std")]
+mod stat;
+#[cfg(feature = "std")]
 mod sys;
 
 pub use mapping::{BuildId, Device, Mapping, MappingRef, Marks, Permissions, VmaFlags};
@@ -72,6 +79,7 @@ pub use {
     error::Error,
     judge::{Completeness, Judgement, Token},
     lookup::Lookup,
+    monitor::{Event, Monitor, MonitorOptions},
     normalize::Mended,
     process::Process,
     reader::{Batch, Reader},

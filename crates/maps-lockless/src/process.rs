@@ -78,14 +78,21 @@ impl Process {
 
     /// The process `pid`, kept by its folder: whoever gets the ID later is not taken for it.
     pub fn pinned(pid: u32) -> Result<Self, Error> {
-        let mut process = Self::new(pid);
+        Self::new(pid).pin()
+    }
+
+    /// The same, kept by its folder, if it was not already.
+    pub(crate) fn pin(mut self) -> Result<Self, Error> {
+        if self.dir.is_some() {
+            return Ok(self);
+        }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        match retry(|| open(&process.path, flags, Mode::empty())) {
+        match retry(|| open(&self.path, flags, Mode::empty())) {
             Ok(dir) => {
-                process.dir = Some(Arc::new(dir));
-                Ok(process)
+                self.dir = Some(Arc::new(dir));
+                Ok(self)
             }
-            Err(errno) => Err(Error::os(&process.path, errno)),
+            Err(errno) => Err(Error::os(&self.path, errno)),
         }
     }
 
