@@ -12,6 +12,7 @@ use std::vec::Vec;
 /// Whether a listing is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Completeness {
     /// The source said that nothing is mapped beyond.
@@ -30,6 +31,7 @@ pub enum Completeness {
 /// What is known of the moments that a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Judgement {
     /// It is what the process had mapped at one moment: nothing changed from the first read(2) to

@@ -28,6 +28,30 @@
 //! - A [`Monitor`] follows many processes, and reads only those that changed.
 //! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing.
 //!   Without the feature `std` they are all that there is.
+//!
+//! # Features
+//!
+//! - `std`, by default: reading processes.
+//! - `serde`: `Serialize` and `Deserialize` for what is owned.
+//!
+//! # JSON
+//!
+//! What the feature `serde` makes of these types in JSON is stable. This is version 1 of it: fields
+//! may be added, and enumerations may get values, but nothing is renamed, removed or given another
+//! type.
+//!
+//! - Fields are called as in Rust. What is not known is `null`.
+//! - Enumerations are strings in snake case: `"no_address_space"`.
+//! - Numbers are numbers, up to 2^64 - 1. Some readers round those above 2^53; addresses and offsets,
+//!   which end in zero bits, come through that.
+//! - [`VmaFlags`], whose highest bits are in use, are strings: `{"set":"0x5","known":"0xf"}`.
+//! - A [`Name`] is `{"kind":"path","text":"/bin/true","deleted":false}`. `kind` is `unknown`, `none`,
+//!   `path`, `path_too_long`, `anon`, `anon_shmem`, `heap`, `stack` or `special`; `text` is `null` where
+//!   the kind says all.
+//! - `text` is always a string, and keeps each byte: a backslash is written `\\`, a byte that is not
+//!   UTF-8 `\xff`. JSON escapes these backslashes once more.
+//! - A [`BuildId`] is `{"state":"present","id":"0123ab"}`, with the bytes in hexadecimal. `state` is
+//!   `unknown`, `absent`, `not_resident` or `present`; `id` is `null` but for the last.
 #![no_std]
 
 extern crate alloc;
@@ -37,6 +61,8 @@ extern crate std;
 pub mod decode;
 mod mapping;
 mod name;
+#[cfg(feature = "serde")]
+mod serial;
 pub mod text;
 #[rustfmt::skip]
 pub mod wire;

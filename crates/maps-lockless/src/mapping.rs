@@ -60,7 +60,6 @@ pub struct Mapping {
 
 /// What is known of the build ID of a mapped file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BuildId<B> {
     /// Nothing: it was not asked for, or the VMA is not executable or maps no file, or the source
     /// cannot tell.
@@ -79,8 +78,10 @@ pub enum BuildId<B> {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VmaFlags {
     /// Flags that are set.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serial::flags"))]
     pub set: u64,
     /// Flags that the source tells: one that is here and not in `set` is clear.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serial::flags"))]
     pub known: u64,
 }
 
@@ -283,6 +284,6 @@ impl Mapping {
 
     /// Bytes that are mapped.
     pub fn size(&self) -> u64 {
-        self.end - self.start
+        self.end.saturating_sub(self.start)
     }
 }

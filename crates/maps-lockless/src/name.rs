@@ -39,7 +39,6 @@ pub enum NameRef<'a> {
 
 /// What a mapping is called. See [`NameRef`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "they are NameRef's")]
 pub enum Name {

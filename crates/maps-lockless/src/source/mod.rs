@@ -11,6 +11,7 @@ use core::fmt;
 /// What tells the mappings of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Source {
     /// `/proc/<pid>/maps_lockless`: takes no lock of the process.
