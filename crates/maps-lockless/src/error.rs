@@ -7,7 +7,7 @@ use core::fmt;
 use nix::errno::Errno;
 use std::{io, path::PathBuf};
 
-/// Why a process's mappings could not be read.
+/// Why a process's mappings could not be read, or a capture not be read or written.
 ///
 /// Its text names the file, what failed and what to try.
 #[derive(Debug)]
@@ -29,6 +29,15 @@ enum Cause {
         line: usize,
     },
     Stuck,
+    /// A capture, and where in it.
+    #[cfg(feature = "capture")]
+    Capture {
+        offset: u64,
+        fault: crate::capture::Fault,
+    },
+    /// Something that a capture cannot hold.
+    #[cfg(feature = "capture")]
+    Unwritable,
 }
 
 impl Error {
@@ -84,6 +93,22 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "capture")]
+    pub(crate) fn capture(offset: u64, fault: crate::capture::Fault) -> Self {
+        Self {
+            path: "capture".into(),
+            cause: Cause::Capture { offset, fault },
+        }
+    }
+
+    #[cfg(feature = "capture")]
+    pub(crate) fn unwritable() -> Self {
+        Self {
+            path: "capture".into(),
+            cause: Cause::Unwritable,
+        }
+    }
+
     /// The errno of the system call that failed, if one did.
     pub fn errno(&self) -> Option<i32> {
         self.os_errno().map(|errno| errno as i32)
@@ -118,18 +143,23 @@ impl Error {
         matches!(self.os_errno(), Some(Errno::EACCES | Errno::EPERM))
     }
 
-    /// What the kernel returned cannot be understood.
+    /// What the kernel returned, or a capture, cannot be understood.
     pub fn is_malformed(&self) -> bool {
-        matches!(
-            self.cause,
-            Cause::Format(_) | Cause::Text { .. } | Cause::Stuck
-        )
+        match self.cause {
+            Cause::Format(_) | Cause::Text { .. } | Cause::Stuck => true,
+            #[cfg(feature = "capture")]
+            Cause::Capture { .. } => true,
+            _ => false,
+        }
     }
 
-    /// Where in what a read(2) returned it cannot be understood, in bytes from the first.
+    /// Where in what a read(2) returned, or in a capture, it cannot be understood, in bytes from the
+    /// first.
     pub fn malformed_offset(&self) -> Option<usize> {
         match &self.cause {
             Cause::Format(error) => Some(error.offset),
+            #[cfg(feature = "capture")]
+            Cause::Capture { offset, .. } => usize::try_from(*offset).ok(),
             _ => None,
         }
     }
@@ -162,6 +192,14 @@ impl fmt::Display for Error {
             ),
             Cause::Text { line } => write!(f, "{path}: line {line} is not a mapping"),
             Cause::Stuck => write!(f, "{path}: the kernel returned a batch that does not go on"),
+            #[cfg(feature = "capture")]
+            Cause::Capture { offset, fault } => write!(f, "{path}: at byte {offset}: {fault}"),
+            #[cfg(feature = "capture")]
+            Cause::Unwritable => write!(
+                f,
+                "{path}: this snapshot has no place in it: it is too large, try to select fewer \
+                 mappings, or a range ends before it begins"
+            ),
         }
     }
 }

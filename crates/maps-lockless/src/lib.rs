@@ -33,6 +33,7 @@
 //!
 //! - `std`, by default: reading processes.
 //! - `serde`: `Serialize` and `Deserialize` for what is owned.
+//! - `capture`: files of snapshots, see `CaptureWriter` and `CaptureReader`.
 //!
 //! # JSON
 //!
@@ -58,6 +59,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "capture")]
+mod capture;
 pub mod decode;
 mod mapping;
 mod name;
@@ -99,6 +102,8 @@ mod sys;
 pub use mapping::{BuildId, Device, Mapping, MappingRef, Marks, Permissions, VmaFlags};
 pub use name::{Name, NameRef};
 
+#[cfg(feature = "capture")]
+pub use capture::{CaptureReader, CaptureWriter, CapturedProcess};
 #[cfg(feature = "std")]
 pub use {
     diff::{Change, Difference},
