@@ -34,6 +34,7 @@
 //! - `std`, by default: reading processes.
 //! - `serde`: `Serialize` and `Deserialize` for what is owned.
 //! - `capture`: files of snapshots, see `CaptureWriter` and `CaptureReader`.
+//! - `procfs`: `From<&Mapping>` for `procfs::process::MemoryMap`, of the crate procfs 0.18.
 //!
 //! # JSON
 //!
@@ -62,6 +63,8 @@ extern crate std;
 #[cfg(feature = "capture")]
 mod capture;
 pub mod decode;
+#[cfg(feature = "procfs")]
+mod interop;
 mod mapping;
 mod name;
 #[cfg(feature = "serde")]
