@@ -14,7 +14,7 @@ pub struct Snapshot {
     /// In the order of their addresses.
     ///
     /// Of [`Source::Lockless`] they never overlap. Of the other sources, mappings that moved meanwhile
-    /// may.
+    /// may: see [`Snapshot::normalize`].
     pub mappings: Vec<Mapping>,
     /// Where they were read from.
     pub source: Source,

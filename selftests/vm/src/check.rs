@@ -18,7 +18,7 @@ use std::{
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 11] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[
@@ -26,6 +26,7 @@ const CHECKS: [Check; 8] = [
             "--quiet",
             "--workspace",
             "--all-targets",
+            "--all-features",
             "--",
             "-Dwarnings",
         ])
@@ -40,6 +41,16 @@ const CHECKS: [Check; 8] = [
     }),
     ("checkpatch.pl on the exported series", checkpatch),
     ("the exported series applies with git am", git_am),
+    ("fuzzing the decoder for a minute", |_| fuzz("decoder")),
+    ("fuzzing the parser of maps for a minute", |_| fuzz("text")),
+    ("fuzzing captures for a minute", |_| fuzz("capture")),
+];
+
+/// What the workspace's tests are run with.
+const TESTS: [&[&str]; 3] = [
+    &["--workspace"],
+    &["--package", "maps-lockless", "--all-features"],
+    &["--package", "maps-lockless", "--no-default-features"],
 ];
 
 /// Runs all checks and the tests of the workspace.
@@ -54,7 +65,9 @@ pub fn all(linux: Option<&Path>) -> Result<Count> {
         }
         count.add(Count::one(result.is_ok()));
     }
-    count.add(cargo_test()?);
+    for options in TESTS {
+        count.add(cargo_test(options)?);
+    }
     Ok(count)
 }
 
@@ -62,10 +75,18 @@ fn cargo(args: &[&str]) -> Result<()> {
     exec::run(Command::new("cargo").args(args).current_dir(paths::root()))
 }
 
-/// Runs the workspace's tests. A binary that does not even build counts as one failure.
-fn cargo_test() -> Result<Count> {
+/// Fuzzes one of the library's targets.
+fn fuzz(target: &str) -> Result<()> {
+    let run = paths::root().join("crates/maps-lockless/fuzz/run");
+    let log = paths::work("logs")?.join(format!("fuzz-{target}.log"));
+    exec::run_logged(Command::new(run).args([target, "60"]), &log)
+}
+
+/// Runs tests. A binary that does not even build counts as one failure.
+fn cargo_test(options: &[&str]) -> Result<Count> {
     let output = Command::new("cargo")
-        .args(["test", "--quiet", "--workspace", "--no-fail-fast"])
+        .args(["test", "--quiet", "--no-fail-fast"])
+        .args(options)
         .current_dir(paths::root())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

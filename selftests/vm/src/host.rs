@@ -14,7 +14,7 @@ use std::{
 pub const LLVM: &str = "-19";
 
 /// What shows that a package is there, and the package.
-const NEEDS: [(&str, &str); 22] = [
+const NEEDS: [(&str, &str); 23] = [
     ("clang-19", "clang-19"),
     ("ld.lld-19", "lld-19"),
     ("llvm-objcopy-19", "llvm-19"),
@@ -28,6 +28,7 @@ const NEEDS: [(&str, &str); 22] = [
     ("xz", "xz-utils"),
     ("make", "make"),
     ("gcc", "gcc"),
+    ("g++", "g++"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("perl", "perl"),
     ("python3", "python3"),
