@@ -10,7 +10,8 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{
-    BuildId, Error, Judgement, Mapping, Name, Process, Request, Selection, Source,
+    BuildId, Error, Event, Judgement, Mapping, Monitor, MonitorOptions, Name, Process, Request,
+    Selection, Source,
     wire::{MAPS_LOCKLESS_VMA_LOCKED, MAPS_LOCKLESS_VMA_WRITE},
 };
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub(super) fn tests() -> Vec<Test> {
             "library: token, lookup, consistent snapshots, exit and exec",
             live,
         ),
+        Test::new("library: a monitor of many processes", monitor),
     ]
 }
 
@@ -118,7 +120,8 @@ fn agree() -> Result<()> {
 }
 
 fn agree_on_requests() -> Result<()> {
-    let target = Target::start("build-ids")?;
+    // Not the shape build-ids: PROCMAP_QUERY parses its endless notes to their end.
+    let target = Target::start_program("/bin/target-dynamic", "plain")?;
     let process = Process::new(target.pid());
     let code = same(&process, Source::Query, &Request::CODE)?;
     let all = snapshot(&process, Source::Lockless)?.mappings.len();
@@ -143,7 +146,8 @@ fn churn() -> Result<()> {
     let target = Target::start("churn")?;
     let process = Process::new(target.pid());
     let arena = u64::from_str_radix(&target.said, 16).context("where the arena is")?;
-    let arena = arena..arena + (ARENA_PAGES * PAGE) as u64;
+    // With the pages on either side, which are merged with what is mapped beside them.
+    let arena = arena - PAGE as u64..arena + ((ARENA_PAGES + 1) * PAGE) as u64;
     let within =
         |mapping: &&Mapping| arena.contains(&mapping.start) || arena.contains(&(mapping.end - 1));
     let begin = Instant::now();
@@ -237,5 +241,62 @@ fn live() -> Result<()> {
             .snapshot()
             .is_err_and(|error| error.is_exited() || error.is_not_found())
     );
+    Ok(())
+}
+
+fn monitor() -> Result<()> {
+    let mut rests = Target::start("plain")?;
+    let mut execs = Target::start("exec")?;
+    let churns = Target::start("churn")?;
+    let mut monitor = Monitor::new(MonitorOptions {
+        lockless_only: true,
+        ..MonitorOptions::default()
+    });
+    for target in [&rests, &execs, &churns] {
+        monitor.add(target.pid(), Process::pinned(target.pid())?)?;
+    }
+    let all_new = |events: Vec<(u32, Event)>| {
+        let new = |(_, event): &(u32, Event)| matches!(event, Event::New(_));
+        events.len() == 3 && events.iter().all(new)
+    };
+    ensure!(all_new(monitor.poll()));
+    let first = monitor.snapshot(&rests.pid()).context("not followed")?;
+    ensure!(first.source == Source::Lockless && first.is_consistent());
+
+    // What rests is not even read, what does not is.
+    let mut changes = 0;
+    for _ in 0..50 {
+        for (pid, event) in monitor.poll() {
+            ensure!(pid == churns.pid(), "{event:?} of a process that rests");
+            ensure!(matches!(event, Event::Changed { .. }), "{event:?}");
+            changes += 1;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ensure!(changes > 10, "{changes} changes");
+    ensure!(monitor.remove(&churns.pid()));
+
+    execs.go_on()?;
+    let mut replaced = Vec::new();
+    while replaced.is_empty() {
+        for (pid, event) in monitor.poll() {
+            ensure!(pid == execs.pid(), "{event:?}");
+            if let Event::Replaced { before, after } = event {
+                replaced.push((before, after));
+            }
+        }
+    }
+    let (before, after) = &replaced[0];
+    ensure!(before.diff(after).len() > 1, "the same addresses");
+
+    rests.kill()?;
+    rests.reap()?;
+    let exited = monitor
+        .poll()
+        .into_iter()
+        .filter(|(pid, _)| *pid == rests.pid());
+    let exited: Vec<_> = exited.map(|(_, event)| event).collect();
+    ensure!(matches!(exited[..], [Event::Exited]), "{exited:?}");
+    ensure!(monitor.len() == 1 && !monitor.contains(&rests.pid()));
     Ok(())
 }

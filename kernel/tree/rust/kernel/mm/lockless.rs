@@ -171,8 +171,8 @@ impl<'rcu> LocklessVmas<'rcu> {
     /// Looks up what is mapped at `addr`, the start of a page.
     ///
     /// A VMA that covers `addr` all the time is found. One that changes may be found though it is
-    /// not wanted. One that is being mapped, unmapped or moved
-    /// may be missed, or found under either range.
+    /// not wanted. One that is being mapped, unmapped or moved may be missed, or found under either
+    /// range.
     pub fn lookup(&self, addr: usize, wanted: &impl Wanted) -> Lookup<'rcu> {
         let mut attempt = 1;
         loop {
