@@ -10,7 +10,8 @@ use nix::{
     unistd::{Whence, lseek, read},
 };
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    format, fs,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -40,6 +41,13 @@ impl NamedFile {
             Ok(fd) => Ok(Self { fd, path }),
             Err(errno) => Err(Error::os(path, errno)),
         }
+    }
+
+    /// Takes a file that is open already, and finds out its name.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = fs::read_link(&link).unwrap_or_else(|_| link.into());
+        Self { fd, path }
     }
 
     pub(crate) fn path(&self) -> &Path {

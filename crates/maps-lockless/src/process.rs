@@ -5,8 +5,6 @@
 use crate::{
     Error, Lookup, Mapping, Reader, Request, Snapshot, Source,
     file::{NamedFile, retry},
-    reader::Open,
-    source::{lockless::Lockless, query::Query, text::Text},
 };
 use nix::{
     errno::Errno,
@@ -130,12 +128,11 @@ impl Process {
 
     /// Opens one source, or fails.
     pub fn open_source(&self, source: Source, request: &Request) -> Result<Reader, Error> {
-        let source = match source {
-            Source::Lockless => Open::Lockless(Lockless::new(self.lockless_file()?, request)?),
-            Source::Query => Open::Query(Query::new(self.file("maps")?, request)?),
-            Source::Maps => Open::Text(Text::new(self.file("maps")?, request)?),
+        let file = match source {
+            Source::Lockless => self.lockless_file()?,
+            Source::Query | Source::Maps => self.file("maps")?,
         };
-        Ok(Reader { source })
+        Reader::new(file, source, request)
     }
 
     /// Reads all mappings from the best source that the kernel has.

@@ -3,13 +3,15 @@
 //! Reads a process's mappings, some at a time, in constant memory.
 
 use crate::{
-    Completeness, Error, MappingRef, Snapshot, Source, Token, decode,
+    Completeness, Error, MappingRef, Request, Snapshot, Source, Token, decode,
+    file::NamedFile,
     judge::Evidence,
     request::Selection,
     source::{lockless::Lockless, query::Query, text::Text},
     text,
 };
 use std::{
+    os::fd::OwnedFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -20,11 +22,11 @@ use std::{
 /// anew. See [`Process::open`](crate::Process::open).
 #[derive(Debug)]
 pub struct Reader {
-    pub(crate) source: Open,
+    source: Open,
 }
 
 #[derive(Debug)]
-pub(crate) enum Open {
+enum Open {
     Lockless(Lockless),
     Query(Query),
     Text(Text),
@@ -49,6 +51,35 @@ enum Part<'a> {
 }
 
 impl Reader {
+    /// Takes a file that is open already: the `maps_lockless` of a process for
+    /// [`Source::Lockless`], its `maps` for the other sources. Somebody else may have opened it, for
+    /// access is checked at open(2).
+    ///
+    /// ```
+    /// use maps_lockless::{Reader, Request, Source};
+    ///
+    /// let file = std::fs::File::open("/proc/self/maps")?;
+    /// let snapshot = Reader::from_file(file, Source::Maps, &Request::default())?.snapshot()?;
+    /// assert!(!snapshot.mappings.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_file(
+        file: impl Into<OwnedFd>,
+        source: Source,
+        request: &Request,
+    ) -> Result<Self, Error> {
+        Self::new(NamedFile::new(file.into()), source, request)
+    }
+
+    pub(crate) fn new(file: NamedFile, source: Source, request: &Request) -> Result<Self, Error> {
+        let source = match source {
+            Source::Lockless => Open::Lockless(Lockless::new(file, request)?),
+            Source::Query => Open::Query(Query::new(file, request)?),
+            Source::Maps => Open::Text(Text::new(file, request)?),
+        };
+        Ok(Self { source })
+    }
+
     /// Where the mappings come from.
     pub fn source(&self) -> Source {
         match self.source {

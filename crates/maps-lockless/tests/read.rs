@@ -4,7 +4,8 @@
 #![cfg(feature = "std")]
 
 use maps_lockless::{
-    Completeness, Error, Fields, Judgement, Name, Process, Request, Selection, Snapshot, Source,
+    Completeness, Error, Fields, Judgement, Name, Process, Reader, Request, Selection, Snapshot,
+    Source,
     wire::{MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_LOCKED},
 };
 use std::{
@@ -259,6 +260,35 @@ fn a_mapped_file_is_opened() {
         .iter()
         .find(|mapping| mapping.inode.is_none());
     assert!(process.open_mapped(memory.unwrap()).is_err());
+}
+
+#[test]
+fn an_open_file_is_read() {
+    let resting = Resting::start();
+    let process = Process::new(resting.pid());
+    for source in sources() {
+        let name = match source {
+            Source::Lockless => "maps_lockless",
+            _ => "maps",
+        };
+        let path = format!("/proc/{}/{name}", resting.pid());
+        let file = std::fs::File::open(&path).unwrap();
+        let mut reader = Reader::from_file(file, source, &Request::default()).unwrap();
+        let expected = read(&process, source, &Request::default()).unwrap();
+        assert_eq!(reader.snapshot().unwrap().mappings, expected.mappings);
+    }
+    // A file that is nothing of the kind, by its name.
+    let file = std::fs::File::open("/proc/self/cmdline").unwrap();
+    let error = Reader::from_file(file, Source::Lockless, &Request::default())
+        .and_then(|mut reader| reader.snapshot())
+        .unwrap_err();
+    assert!(error.is_malformed(), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("cannot be decoded: is this program too old for it?")
+    );
+    assert!(error.to_string().contains("/cmdline: "), "{error}");
 }
 
 #[test]
