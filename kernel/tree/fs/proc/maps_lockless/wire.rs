@@ -6,9 +6,10 @@
 //! it stands, and the uapi header is generated from it. It needs `core` and zerocopy's derives
 //! alone; a tree without zerocopy drops the two derive lines and the import.
 //!
-//! Every field is a fixed-width integer in the byte order of the kernel that wrote it, naturally
-//! aligned, and every struct is a multiple of 8 bytes. `IntoBytes` proves at compile time that no
-//! padding hides in them, `FromBytes` that any bytes may be read as one.
+//! Every field is a fixed-width integer in the byte order of the kernel that wrote it, at an offset
+//! that is a multiple of its size, and every struct is a multiple of 8 bytes: so each has the same
+//! layout for 32-bit programs, some of which align a `u64` to 4 bytes. `IntoBytes` proves at
+//! compile time that no padding hides in them, `FromBytes` that any bytes may be read as one.
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -299,6 +300,3 @@ const _: () = assert!(size_of::<maps_lockless_batch>() == MAPS_LOCKLESS_BATCH_SI
 const _: () = assert!(size_of::<maps_lockless_vma>() == MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize);
 const _: () =
     assert!(size_of::<maps_lockless_request>() == MAPS_LOCKLESS_REQUEST_SIZE_VER0 as usize);
-const _: () = assert!(align_of::<maps_lockless_batch>() == 8);
-const _: () = assert!(align_of::<maps_lockless_vma>() == 8);
-const _: () = assert!(align_of::<maps_lockless_request>() == 8);
