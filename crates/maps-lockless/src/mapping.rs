@@ -134,6 +134,9 @@ pub(crate) const PERMISSIONS: u64 = wire::MAPS_LOCKLESS_VMA_READ
     | wire::MAPS_LOCKLESS_VMA_EXEC
     | wire::MAPS_LOCKLESS_VMA_SHARED;
 
+/// The flags that `/proc/<pid>/maps` tells, as text and by PROCMAP_QUERY.
+pub(crate) const TOLD_BY_MAPS: u64 = PERMISSIONS | wire::MAPS_LOCKLESS_VMA_FILE;
+
 impl VmaFlags {
     /// Whether a flag, or each of several, is set. [`None`] where the source does not tell.
     pub fn has(self, flags: u64) -> Option<bool> {

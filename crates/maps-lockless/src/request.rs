@@ -3,7 +3,9 @@
 //! What to read: which fields, of which mappings.
 
 use crate::{
-    MappingRef,
+    Error, MappingRef,
+    file::NamedFile,
+    mapping::TOLD_BY_MAPS,
     wire::{
         MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DEV, MAPS_LOCKLESS_FIELD_FLAGS,
         MAPS_LOCKLESS_FIELD_INO, MAPS_LOCKLESS_FIELD_NAME, MAPS_LOCKLESS_FIELD_PGOFF,
@@ -99,9 +101,12 @@ impl Selection {
         end: 0,
     };
 
-    /// Flags that this asks about.
-    pub(crate) fn flags(&self) -> u64 {
-        self.all | self.any | self.none
+    /// Fails where this asks about flags that `maps`, which `file` is, does not tell.
+    pub(crate) fn check_maps_can(&self, file: &NamedFile) -> Result<(), Error> {
+        if (self.all | self.any | self.none) & !TOLD_BY_MAPS != 0 {
+            return Err(Error::cannot_select(file.path()));
+        }
+        Ok(())
     }
 
     /// Whether a mapping is wanted, of which all flags are known that this asks about.

@@ -7,7 +7,7 @@
 
 use crate::{
     BuildId, Device, MappingRef, Marks, NameRef, VmaFlags,
-    mapping::PERMISSIONS,
+    mapping::TOLD_BY_MAPS,
     wire::{
         MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_FILE, MAPS_LOCKLESS_VMA_READ,
         MAPS_LOCKLESS_VMA_SHARED, MAPS_LOCKLESS_VMA_WRITE,
@@ -130,7 +130,7 @@ impl<'a> Fields<'a> {
             vma_start: start,
             flags: VmaFlags {
                 set: permissions | or_file,
-                known: PERMISSIONS | MAPS_LOCKLESS_VMA_FILE,
+                known: TOLD_BY_MAPS,
             },
             offset: file.then_some(offset),
             device: file.then_some(device),

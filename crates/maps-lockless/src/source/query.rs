@@ -5,7 +5,7 @@
 use crate::{
     BuildId, Device, Error, Mapping, MappingRef, Marks, NameRef, Request, VmaFlags,
     file::{NamedFile, retry},
-    mapping::PERMISSIONS,
+    mapping::{PERMISSIONS, TOLD_BY_MAPS},
     sys::{self, ProcmapQuery},
     text,
     wire::MAPS_LOCKLESS_VMA_FILE,
@@ -17,8 +17,6 @@ const COVERING_OR_NEXT_VMA: u64 = 0x10;
 const FILE_BACKED_VMA: u64 = 0x20;
 const PATH_MAX: usize = 4096;
 const BUILD_ID_MAX: usize = 20;
-/// What the ioctl(2) tells of flags.
-pub(crate) const KNOWN_FLAGS: u64 = PERMISSIONS | MAPS_LOCKLESS_VMA_FILE;
 
 /// An open `maps` that is asked for one mapping after the other.
 #[derive(Debug)]
@@ -34,9 +32,7 @@ pub(crate) struct Query {
 impl Query {
     /// Fails with [`Error::is_unsupported`] where the kernel has no such ioctl(2).
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
-        if request.selection.flags() & !KNOWN_FLAGS != 0 {
-            return Err(Error::cannot_select(file.path()));
-        }
+        request.selection.check_maps_can(&file)?;
         let request = *request;
         let query = Self {
             next: request.selection.start,
@@ -136,7 +132,7 @@ impl Query {
             vma_start: answer.vma_start,
             flags: VmaFlags {
                 set: answer.vma_flags & PERMISSIONS | or_file,
-                known: KNOWN_FLAGS,
+                known: TOLD_BY_MAPS,
             },
             offset: file.then_some(answer.vma_offset),
             device: file.then_some(Device {

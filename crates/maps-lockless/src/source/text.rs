@@ -2,7 +2,7 @@
 
 //! The text of `/proc/<pid>/maps`.
 
-use crate::{Error, Request, file::NamedFile, mapping::PERMISSIONS, wire::MAPS_LOCKLESS_VMA_FILE};
+use crate::{Error, Request, file::NamedFile};
 use std::{path::Path, vec, vec::Vec};
 
 /// Bytes of a read: what the kernel fills at most is a page or two.
@@ -10,8 +10,6 @@ const READ: usize = 65_536;
 /// No line is longer: what maps writes before the name, PATH_MAX with each byte written as four, and
 /// the mark of a deleted file.
 const LINE_MAX: usize = 128 + 4 * 4096 + 16;
-/// What the text tells of flags.
-pub(crate) const KNOWN_FLAGS: u64 = PERMISSIONS | MAPS_LOCKLESS_VMA_FILE;
 
 /// An open `maps`.
 #[derive(Debug)]
@@ -37,9 +35,7 @@ pub(crate) struct Chunk<'a> {
 
 impl Text {
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
-        if request.selection.flags() & !KNOWN_FLAGS != 0 {
-            return Err(Error::cannot_select(file.path()));
-        }
+        request.selection.check_maps_can(&file)?;
         Ok(Self {
             file,
             request: *request,
