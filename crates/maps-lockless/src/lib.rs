@@ -69,6 +69,7 @@ mod mapping;
 mod name;
 #[cfg(feature = "serde")]
 mod serial;
+mod smaps;
 pub mod text;
 #[rustfmt::skip]
 pub mod wire;

@@ -3,7 +3,7 @@
 //! Reads a process's mappings, some at a time, in constant memory.
 
 use crate::{
-    Completeness, Error, MappingRef, Request, Snapshot, Source, Token, decode,
+    Completeness, Error, Judgement, MappingRef, Request, Snapshot, Source, Token, decode,
     file::NamedFile,
     judge::Evidence,
     request::Selection,
@@ -123,6 +123,12 @@ impl Reader {
             Open::Lockless(lockless) => lockless.end().map(|(completeness, _)| completeness),
             Open::Query(_) | Open::Text(_) => Some(Completeness::Unknown),
         }
+    }
+
+    /// Whether what was read up to the end is of one moment. [`None`] before the end.
+    pub fn judgement(&self) -> Option<Judgement> {
+        let completeness = self.completeness()?;
+        Some(self.evidence().judge(completeness))
     }
 
     /// The evidence of what was read up to the end.

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Captures: files of listings, written on one machine and read on another.
+
+use crate::{
+    filter::Filter,
+    listing::Plan,
+    options::{Options, Pid},
+    processes::{self, Target},
+    report::Report,
+};
+use anyhow::{Context, Result, anyhow, bail};
+use maps_lockless::{CaptureReader, CaptureWriter, CapturedProcess, Completeness, Fields};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+/// Writes the processes that the options ask for to a file. One that is there is replaced once all is
+/// written.
+pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report> {
+    let name = || path.display().to_string();
+    let mut plan = Plan::new(options, filter, &[]);
+    plan.request.fields = Fields::ALL;
+    let mut report = Report::default();
+    let target_file = Destination::create(path).with_context(name)?;
+    let file = BufWriter::new(target_file.file.try_clone().with_context(name)?);
+    let mut writer = CaptureWriter::create(file).with_context(name)?;
+    let (mut processes, mut mappings) = (0, 0);
+    for target in processes::select(options)? {
+        let captured = match capture(&plan, &target) {
+            Ok(captured) => captured,
+            Err(error) => {
+                report.failed(&target, error)?;
+                continue;
+            }
+        };
+        writer.add(&captured).with_context(name)?;
+        report.listed();
+        processes += 1;
+        mappings += captured.snapshot.mappings.len();
+    }
+    report.finish();
+    if processes == 0 {
+        // What was there before stays.
+        return Ok(report);
+    }
+    writer.finish().with_context(name)?;
+    target_file.keep(path).with_context(name)?;
+    eprintln!(
+        "lsmaps: {}: {processes} processes, {mappings} mappings",
+        name()
+    );
+    Ok(report)
+}
+
+fn capture(plan: &Plan<'_>, target: &Target) -> Result<CapturedProcess> {
+    let mut reader = plan.open(&target.process())?;
+    let mut snapshot = plan.snapshot(&mut reader)?;
+    if snapshot.completeness == Completeness::Gone {
+        return Err(anyhow!(
+            "it exited or called execve meanwhile: it is not recorded"
+        ));
+    }
+    snapshot
+        .mappings
+        .retain(|mapping| plan.filter.wants(&mapping.as_ref()));
+    let mut captured = CapturedProcess::new(target.pid, snapshot);
+    captured.tid = target.tid;
+    captured.label = String::from_utf8_lossy(&target.comm).into_owned();
+    Ok(captured)
+}
+
+/// A file that appears under its name once it is whole.
+struct Destination {
+    file: File,
+    /// Where it is until then. None: it has its name already, for it is a pipe or the like.
+    temporary: Option<PathBuf>,
+}
+
+impl Destination {
+    fn create(path: &Path) -> std::io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            let file = File::options().write(true).open(path)?;
+            return Ok(Self {
+                file,
+                temporary: None,
+            });
+        }
+        let mut temporary = OsString::from(path);
+        temporary.push(format!(".{}.tmp", std::process::id()));
+        Ok(Self {
+            file: File::create_new(&temporary)?,
+            temporary: Some(temporary.into()),
+        })
+    }
+
+    fn keep(mut self, path: &Path) -> std::io::Result<()> {
+        match self.temporary.take() {
+            Some(temporary) => fs::rename(temporary, path),
+            None => self.file.flush(),
+        }
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // It is of no use, and the error that led here is told already.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// The processes of a capture that the options name: all, if they name none. Fails behind the last one if
+/// one of them is not there.
+pub fn read<'a>(
+    options: &Options,
+    path: &'a Path,
+) -> Result<impl Iterator<Item = Result<CapturedProcess>> + use<'a>> {
+    let name = || path.display().to_string();
+    let file = File::open(path).with_context(name)?;
+    let reader = CaptureReader::new(file).with_context(name)?;
+    let mut missing = Vec::new();
+    for pid in &options.pids {
+        match *pid {
+            Pid::Id(pid) => missing.push(pid),
+            Pid::Own => bail!("self is in no capture"),
+        }
+    }
+    let (all, wanted) = (missing.is_empty(), missing.clone());
+    let captured = reader.map(move |captured| captured.with_context(name));
+    let captured = captured.filter_map(move |captured| match captured {
+        Ok(captured) => (all || wanted.contains(&captured.pid)).then_some(Ok(captured)),
+        Err(error) => Some(Err(error)),
+    });
+    Ok(captured)
+}
+
+/// Whose listing a capture holds.
+pub fn target(captured: &CapturedProcess) -> Target {
+    Target {
+        pid: captured.pid,
+        tid: captured.tid,
+        comm: captured.label.clone().into_bytes(),
+        named: true,
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What changed from one listing of a process to another, as text.
+
+use crate::{
+    capture,
+    columns::{Column, Row},
+    filter::Filter,
+    listing::Plan,
+    options::Options,
+    output::{Style, text},
+    processes::{self, Target},
+    report::Report,
+    sanitize,
+};
+use anstyle::{AnsiColor, Style as Ansi};
+use anyhow::{Context, Result, anyhow};
+use maps_lockless::{
+    BuildId, CapturedProcess, Change, Completeness, Difference, Fields, Mapping, Snapshot, VmaFlags,
+};
+use std::{
+    io::{self, BufWriter, Write},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+/// What is shown of a mapping.
+pub const LINE: [Column; 6] = [
+    Column::Start,
+    Column::End,
+    Column::Perms,
+    Column::Size,
+    Column::Offset,
+    Column::Name,
+];
+
+/// Writes what changed since a capture, up to now or up to another capture.
+pub fn since(options: &Options, filter: &Filter, path: &Path) -> Result<Report> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let changes = Changes::new(options, filter);
+    let mut report = Report::default();
+    let now = match &options.from_file {
+        None => None,
+        Some(file) => Some(capture::read(options, file)?.collect::<Result<Vec<_>>>()?),
+    };
+    let mut plan = Plan::new(options, filter, &LINE);
+    plan.request.fields = Fields::ALL;
+    for before in capture::read(options, path)? {
+        let before = before?;
+        let target = capture::target(&before);
+        match later(&plan, &target, now.as_deref()) {
+            Ok(after) => {
+                changes.write_since(&mut out, &target, &before, &after)?;
+                report.listed();
+            }
+            Err(error) => report.failed(&target, error)?,
+        }
+    }
+    out.flush().context("standard output")?;
+    report.finish();
+    Ok(report)
+}
+
+/// A process's listing that is compared with an earlier one, and when it was made.
+fn later(
+    plan: &Plan<'_>,
+    target: &Target,
+    captured: Option<&[CapturedProcess]>,
+) -> Result<(Snapshot, Duration)> {
+    let (mut snapshot, time) = match captured {
+        Some(captured) => {
+            let mut processes = captured.iter();
+            let found =
+                processes.find(|process| (process.pid, process.tid) == (target.pid, target.tid));
+            let found = found.ok_or_else(|| anyhow!("is not in the other capture"))?;
+            (found.snapshot.clone(), found.time)
+        }
+        None => {
+            let process = target.process();
+            let snapshot = plan.snapshot(&mut plan.open(&process)?)?;
+            if snapshot.completeness == Completeness::Gone {
+                return Err(anyhow!("it exited or called execve meanwhile"));
+            }
+            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            (snapshot, now)
+        }
+    };
+    snapshot.normalize();
+    Ok((snapshot, time))
+}
+
+/// Writes changes.
+pub struct Changes<'a> {
+    filter: &'a Filter,
+    style: Style,
+}
+
+impl<'a> Changes<'a> {
+    pub fn new(options: &Options, filter: &'a Filter) -> Self {
+        Self {
+            filter,
+            style: Style::new(options),
+        }
+    }
+
+    fn write_since(
+        &self,
+        out: &mut dyn Write,
+        target: &Target,
+        before: &CapturedProcess,
+        (after, time): &(Snapshot, Duration),
+    ) -> io::Result<()> {
+        let mut old = before.snapshot.clone();
+        old.normalize();
+        let changes = self.wanted(&old, after);
+        let seconds = time.saturating_sub(before.time).as_secs();
+        let mut note = format!("{} in {seconds} s", count(changes.len()));
+        let ids = (old.token, after.token);
+        if matches!(ids, (Some(old), Some(new)) if old.mm_id != new.mm_id) {
+            note += ", in another address space: it called execve, or another process has its ID";
+        }
+        let now = processes::comm(target.pid);
+        if !self.is_same_name(&target.comm, &now) {
+            note += ", and it has another name now";
+        }
+        self.title(out, target, &note)?;
+        changes
+            .iter()
+            .try_for_each(|change| self.write(out, target, change))
+    }
+
+    fn is_same_name(&self, before: &[u8], now: &[u8]) -> bool {
+        now.is_empty() || String::from_utf8_lossy(now).as_bytes() == before
+    }
+
+    /// What changed of what is wanted.
+    pub fn wanted<'b>(&self, before: &'b Snapshot, after: &'b Snapshot) -> Vec<Change<'b>> {
+        let wants = |mapping: &Mapping| self.filter.wants(&mapping.as_ref());
+        let mut changes = before.diff(after);
+        changes.retain(|change| match change {
+            Change::Added(mapping) | Change::Removed(mapping) => wants(mapping),
+            Change::Changed { before, after, .. } => wants(before) || wants(after),
+        });
+        changes
+    }
+
+    /// `1234 bash: 3 changes`.
+    pub fn title(&self, out: &mut dyn Write, target: &Target, note: &str) -> io::Result<()> {
+        let mut line = format!("{} ", target.pid).into_bytes();
+        sanitize::for_terminal(&mut line, &target.comm);
+        self.colored(out, Ansi::new().bold(), &line)?;
+        writeln!(out, ": {note}")
+    }
+
+    /// A change, in a line.
+    pub fn write(
+        &self,
+        out: &mut dyn Write,
+        target: &Target,
+        change: &Change<'_>,
+    ) -> io::Result<()> {
+        let (sign, color, mapping) = match change {
+            Change::Added(mapping) => ('+', AnsiColor::Green, mapping),
+            Change::Removed(mapping) => ('-', AnsiColor::Red, mapping),
+            Change::Changed { after, .. } => ('~', AnsiColor::Yellow, after),
+        };
+        let mut line = format!("{sign} ").into_bytes();
+        self.mapping(&mut line, target, mapping);
+        if let Change::Changed {
+            before,
+            after,
+            difference,
+        } = change
+        {
+            line.extend(b"  # ");
+            self.difference(&mut line, target, (before, after), difference);
+        }
+        self.colored(out, color.on_default(), &line)?;
+        out.write_all(b"\n")
+    }
+
+    fn mapping(&self, line: &mut Vec<u8>, target: &Target, mapping: &Mapping) {
+        for column in LINE {
+            let before = line.len();
+            self.cell(line, target, mapping, column);
+            // An offset of nothing, say.
+            if line.len() > before {
+                line.push(if column == Column::Start { b'-' } else { b' ' });
+            }
+        }
+        line.pop();
+    }
+
+    fn cell(&self, line: &mut Vec<u8>, target: &Target, mapping: &Mapping, column: Column) {
+        let row = Row {
+            target,
+            mapping: &mapping.as_ref(),
+            address: None,
+        };
+        let value = column.value(&row);
+        text::write(line, &value, self.style.bytes, sanitize::for_terminal);
+    }
+
+    /// What was otherwise before.
+    fn difference(
+        &self,
+        line: &mut Vec<u8>,
+        target: &Target,
+        (before, after): (&Mapping, &Mapping),
+        difference: &Difference,
+    ) {
+        let mut was = |what: &str, columns: &[Column]| {
+            if line.last() != Some(&b' ') {
+                line.extend(b", ");
+            }
+            line.extend(what.as_bytes());
+            for (i, column) in columns.iter().enumerate() {
+                if i > 0 {
+                    line.push(b'-');
+                }
+                self.cell(line, target, before, *column);
+            }
+        };
+        if difference.is_resized() {
+            was("was ", &[Column::Start, Column::End]);
+        }
+        if difference.is_reprotected() {
+            was("was ", &[Column::Perms]);
+        }
+        let flags = |flags| VmaFlags {
+            set: flags & difference.flags,
+            known: u64::MAX,
+        };
+        // Permissions are told already.
+        let told = ["rd", "wr", "ex", "ms"];
+        for (sign, set) in [('+', after.flags.set), ('-', before.flags.set)] {
+            for name in flags(set).smaps_names().filter(|name| !told.contains(name)) {
+                was(&format!("{sign}{name}"), &[]);
+            }
+        }
+        if difference.renamed {
+            match before.name {
+                maps_lockless::Name::None => was("had no name", &[]),
+                _ => was("was called ", &[Column::Name]),
+            }
+        }
+        if difference.remapped {
+            was("maps something else, or at another offset", &[]);
+        }
+        if difference.build_id {
+            match before.build_id {
+                BuildId::Present(_) => was("had build ID ", &[Column::BuildId]),
+                _ => was("had no build ID", &[]),
+            }
+        }
+    }
+
+    fn colored(&self, out: &mut dyn Write, color: Ansi, text: &[u8]) -> io::Result<()> {
+        if !self.style.color {
+            return out.write_all(text);
+        }
+        write!(out, "{color}")?;
+        out.write_all(text)?;
+        write!(out, "{color:#}")
+    }
+}
+
+/// `1 change`.
+pub fn count(changes: usize) -> String {
+    match changes {
+        1 => "1 change".into(),
+        _ => format!("{changes} changes"),
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Lists processes, live ones or those of a capture.
+
+use crate::{
+    capture,
+    columns::Row,
+    filter::Filter,
+    listing::{Plan, Verdict},
+    options::Options,
+    output::{self, Output},
+    processes::{self, Target},
+    report::Report,
+};
+use anyhow::{Context, Error, Result, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
+use maps_lockless::Completeness;
+use std::io::{self, BufWriter, IsTerminal};
+
+/// Lists what the options ask for.
+pub fn list(options: &Options, filter: &Filter) -> Result<Report> {
+    let several = options.pids.len() > 1 || options.all || !options.comm.is_empty();
+    let several = several || options.from_file.is_some() && options.pids.len() != 1;
+    let columns = output::columns(options, several)?;
+    let plan = Plan::new(options, filter, &columns);
+    let out = output::new(options, &columns, BufWriter::new(io::stdout().lock()));
+    let mut lister = Lister {
+        out,
+        report: Report::default(),
+    };
+    match &options.from_file {
+        Some(file) => {
+            for captured in capture::read(options, file)? {
+                let captured = captured?;
+                let target = capture::target(&captured);
+                lister.one(&target, |each| plan.replay(&target, &captured, each))?;
+            }
+        }
+        None => {
+            let targets = processes::select(options)?;
+            let progress = progress(targets.len());
+            for target in &targets {
+                lister.one(target, |each| plan.read(target, each))?;
+                progress.inc(1);
+            }
+            progress.finish_and_clear();
+        }
+    }
+    lister.out.finish().context("standard output")?;
+    lister.report.finish();
+    Ok(lister.report)
+}
+
+struct Lister<'a> {
+    out: Box<dyn Output + 'a>,
+    report: Report,
+}
+
+impl Lister<'_> {
+    fn one(
+        &mut self,
+        target: &Target,
+        read: impl FnOnce(&mut dyn FnMut(&Row<'_>) -> io::Result<()>) -> Result<Verdict>,
+    ) -> Result<()> {
+        self.out.begin(target)?;
+        let result = read(&mut |row| self.out.mapping(row));
+        match result {
+            Ok(verdict) => {
+                self.out.end(target, Ok(&verdict))?;
+                self.judge(target, &verdict)
+            }
+            Err(error) => {
+                if !error.is::<io::Error>() {
+                    self.out.end(target, Err(&format!("{error:#}")))?;
+                }
+                self.report.failed(target, error)
+            }
+        }
+    }
+
+    /// Tells a listing that is whole from one that is not.
+    fn judge(&mut self, target: &Target, verdict: &Verdict) -> Result<()> {
+        match verdict.completeness {
+            Completeness::Gone => {
+                let text = "it exited or called execve meanwhile: the listing is not complete";
+                return self.report.failed(target, anyhow!(text));
+            }
+            Completeness::NoAddressSpace => {
+                let text = "it has no memory of its own: a kernel thread, or a zombie";
+                self.report.note(target, text);
+            }
+            _ => {}
+        }
+        if verdict.missing.is_empty() || verdict.totals.mappings > 0 {
+            self.report.listed();
+        }
+        // Of many processes, few have an address.
+        for address in verdict.missing.iter().filter(|_| target.named) {
+            let error: Error = anyhow!("nothing is mapped at {address:x}");
+            self.report.failed(target, error)?;
+        }
+        Ok(())
+    }
+}
+
+/// On standard error, where it is a terminal that does not show the listing already.
+fn progress(processes: usize) -> ProgressBar {
+    if processes < 2 || !io::stderr().is_terminal() || io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("lsmaps: {pos} of {len} processes");
+    ProgressBar::new(processes as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reads the mappings of one process, live or from a capture, and hands them on one by one.
+
+use crate::{
+    columns::{Column, Row},
+    filter::Filter,
+    options::{Options, SourceOption},
+    processes::Target,
+};
+use anyhow::Result;
+use maps_lockless::{
+    CapturedProcess, Completeness, Error, Fields, Judgement, MappingRef, Process, Reader, Request,
+    Selection, Snapshot, Source,
+    wire::{MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_WRITE},
+};
+use std::{io, time::Duration};
+
+/// How to read.
+pub struct Plan<'a> {
+    pub filter: &'a Filter,
+    pub request: Request,
+    pub source: SourceOption,
+    /// Read up to so often, until the listing is consistent.
+    pub attempts: Option<u32>,
+    /// Just the mappings that hold these addresses. None: all.
+    pub addresses: &'a [u64],
+}
+
+/// What is known of a listing at its end.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub source: Source,
+    pub completeness: Completeness,
+    pub judgement: Judgement,
+    pub totals: Totals,
+    /// Addresses that no mapping holds.
+    pub missing: Vec<u64>,
+}
+
+/// Sums of the mappings that were wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub mappings: u64,
+    pub bytes: u64,
+    /// Mappings that are marked.
+    pub marked: u64,
+    /// Mappings that may be written and executed.
+    pub writable_executable: u64,
+}
+
+/// What is done with each mapping.
+pub type Each<'a> = dyn FnMut(&Row<'_>) -> io::Result<()> + 'a;
+
+impl<'a> Plan<'a> {
+    pub fn new(options: &'a Options, filter: &'a Filter, columns: &[Column]) -> Self {
+        let mut fields = Fields {
+            // Nothing costs less, and W+X mappings are counted.
+            flags: true,
+            offset: false,
+            file_id: false,
+            name: filter.needs_names(),
+            build_id: false,
+        };
+        for column in columns {
+            column.needs(&mut fields);
+        }
+        // What holds an address is told from nothing before it is selected.
+        let selection = match options.addr[..] {
+            [] => filter.selection(),
+            _ => Selection::default(),
+        };
+        Self {
+            filter,
+            request: Request { fields, selection },
+            source: options.source,
+            attempts: options.consistent.map(u32::from),
+            addresses: &options.addr,
+        }
+    }
+
+    /// Reads a process's mappings.
+    pub fn read(&self, target: &Target, each: &mut Each<'_>) -> Result<Verdict> {
+        let process = target.process();
+        let mut rows = Rows::new(self.filter, target, each);
+        if !self.addresses.is_empty() {
+            return self.look_up(&process, rows);
+        }
+        let mut reader = self.open(&process)?;
+        if self.attempts.is_some() {
+            let snapshot = self.snapshot(&mut reader)?;
+            return rows.all_of(&snapshot);
+        }
+        while let Some(batch) = reader.next_batch()? {
+            for mapping in batch.mappings() {
+                rows.add(&mapping?, None)?;
+            }
+        }
+        let completeness = reader.completeness().unwrap_or(Completeness::Unknown);
+        let judgement = reader.judgement().unwrap_or(Judgement::Unknown);
+        Ok(rows.end(reader.source(), completeness, judgement))
+    }
+
+    /// Reads all mappings at once.
+    pub fn snapshot(&self, reader: &mut Reader) -> Result<Snapshot, Error> {
+        match self.attempts {
+            None => reader.snapshot(),
+            Some(attempts) => reader.consistent(attempts, Duration::MAX),
+        }
+    }
+
+    /// Takes the mappings from a capture.
+    pub fn replay(
+        &self,
+        target: &Target,
+        captured: &CapturedProcess,
+        each: &mut Each<'_>,
+    ) -> Result<Verdict> {
+        let snapshot = &captured.snapshot;
+        let mut rows = Rows::new(self.filter, target, each);
+        if self.addresses.is_empty() {
+            return rows.all_of(snapshot);
+        }
+        for &address in self.addresses {
+            let found = snapshot.find(address);
+            rows.at(address, found.map(|mapping| mapping.as_ref()))?;
+        }
+        Ok(rows.end(snapshot.source, snapshot.completeness, snapshot.judgement))
+    }
+
+    /// Opens the source that is asked for, or the best one.
+    ///
+    /// Where PROCMAP_QUERY and the text are left, the text is faster, but where the kernel selects few
+    /// mappings of many; and it has no build IDs.
+    pub fn open(&self, process: &Process) -> Result<Reader, Error> {
+        let open = |source| process.open_source(source, &self.request);
+        match self.source {
+            SourceOption::Lockless => open(Source::Lockless),
+            SourceOption::Query => open(Source::Query),
+            SourceOption::Maps => open(Source::Maps),
+            SourceOption::Auto => {
+                let selection = &self.request.selection;
+                let few = selection.all & MAPS_LOCKLESS_VMA_EXEC != 0 || selection.end != 0;
+                let unsupported = |error: &Error| error.is_unsupported();
+                match open(Source::Lockless) {
+                    Err(error) if unsupported(&error) => {}
+                    result => return result,
+                }
+                if few || self.request.fields.build_id {
+                    match open(Source::Query) {
+                        Err(error) if unsupported(&error) => {}
+                        result => return result,
+                    }
+                }
+                open(Source::Maps)
+            }
+        }
+    }
+
+    fn look_up(&self, process: &Process, mut rows: Rows<'_, '_>) -> Result<Verdict> {
+        let lookup = match self.source {
+            SourceOption::Auto => process.lookup(&self.request)?,
+            _ => {
+                // A source that is asked for is read as a whole.
+                let snapshot = self.snapshot(&mut self.open(process)?)?;
+                for &address in self.addresses {
+                    let found = snapshot.find(address);
+                    rows.at(address, found.map(|mapping| mapping.as_ref()))?;
+                }
+                return Ok(rows.end(snapshot.source, snapshot.completeness, snapshot.judgement));
+            }
+        };
+        for &address in self.addresses {
+            let found = lookup.find(address)?;
+            rows.at(address, found.as_ref().map(|mapping| mapping.as_ref()))?;
+        }
+        // Each is of one moment, and nothing is said of all.
+        let judgement = Judgement::Unknown;
+        Ok(rows.end(lookup.source(), Completeness::Unknown, judgement))
+    }
+}
+
+/// Hands on what is wanted, and counts it.
+struct Rows<'a, 'b> {
+    filter: &'a Filter,
+    target: &'a Target,
+    each: &'a mut Each<'b>,
+    totals: Totals,
+    missing: Vec<u64>,
+}
+
+impl<'a, 'b> Rows<'a, 'b> {
+    fn new(filter: &'a Filter, target: &'a Target, each: &'a mut Each<'b>) -> Self {
+        Self {
+            filter,
+            target,
+            each,
+            totals: Totals::default(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, mapping: &MappingRef<'_>, address: Option<u64>) -> io::Result<()> {
+        if !self.filter.wants(mapping) {
+            return Ok(());
+        }
+        let totals = &mut self.totals;
+        totals.mappings += 1;
+        totals.bytes += mapping.end.saturating_sub(mapping.start);
+        totals.marked += u64::from(mapping.marks.is_torn());
+        totals.writable_executable += u64::from(is_writable_executable(mapping));
+        (self.each)(&Row {
+            target: self.target,
+            mapping,
+            address,
+        })
+    }
+
+    fn at(&mut self, address: u64, found: Option<MappingRef<'_>>) -> io::Result<()> {
+        match found {
+            Some(mapping) => self.add(&mapping, Some(address)),
+            None => {
+                self.missing.push(address);
+                Ok(())
+            }
+        }
+    }
+
+    fn all_of(mut self, snapshot: &Snapshot) -> Result<Verdict> {
+        for mapping in &snapshot.mappings {
+            self.add(&mapping.as_ref(), None)?;
+        }
+        Ok(self.end(snapshot.source, snapshot.completeness, snapshot.judgement))
+    }
+
+    fn end(self, source: Source, completeness: Completeness, judgement: Judgement) -> Verdict {
+        Verdict {
+            source,
+            completeness,
+            judgement,
+            totals: self.totals,
+            missing: self.missing,
+        }
+    }
+}
+
+/// What an attacker likes best.
+pub fn is_writable_executable(mapping: &MappingRef<'_>) -> bool {
+    let both = MAPS_LOCKLESS_VMA_WRITE | MAPS_LOCKLESS_VMA_EXEC;
+    mapping.flags.has(both) == Some(true)
+}
+
+impl Totals {
+    pub fn add(&mut self, other: &Self) {
+        self.mappings += other.mappings;
+        self.bytes += other.bytes;
+        self.marked += other.marked;
+        self.writable_executable += other.writable_executable;
+    }
+}

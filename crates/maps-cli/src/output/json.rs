@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! JSON, as one document or as lines. Its types are described in lsmaps(1).
+
+use super::Output;
+use crate::{
+    columns::{Column, Row, Value},
+    listing::Verdict,
+    processes::Target,
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::json;
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
+
+/// Fields may be added without a new number, and nothing else may change.
+const SCHEMA: u32 = 1;
+
+/// JSON. Nothing is kept, however much there is.
+pub struct Json<W> {
+    columns: Vec<(Column, String)>,
+    out: W,
+    lines: bool,
+    processes: u64,
+    mappings: u64,
+}
+
+impl<W: Write> Json<W> {
+    /// One document.
+    pub fn document(columns: &[Column], out: W) -> Self {
+        Self::new(columns, out, false)
+    }
+
+    /// A document a line: a head, and for each process its mappings and an end.
+    pub fn lines(columns: &[Column], out: W) -> Self {
+        Self::new(columns, out, true)
+    }
+
+    fn new(columns: &[Column], out: W, lines: bool) -> Self {
+        let columns = columns.iter().map(|column| (*column, column.key()));
+        Self {
+            columns: columns.collect(),
+            out,
+            lines,
+            processes: 0,
+            mappings: 0,
+        }
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        if self.processes > 0 {
+            return Ok(());
+        }
+        match self.lines {
+            true => {
+                let head = json!({ "type": "head", "schema": SCHEMA });
+                writeln!(self.out, "{head}")
+            }
+            false => write!(self.out, "{{\"schema\":{SCHEMA},\"processes\":["),
+        }
+    }
+}
+
+/// The types of objects in lines.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<T> {
+    Mapping(T),
+    End(T),
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    pid: u32,
+    tid: Option<u32>,
+    #[serde(serialize_with = "lossless")]
+    command: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn new(target: &'a Target) -> Self {
+        Self {
+            pid: target.pid,
+            tid: target.tid,
+            command: &target.comm,
+        }
+    }
+}
+
+/// What is known of a process at its end.
+#[derive(Serialize)]
+struct End<'a> {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    head: Option<Head<'a>>,
+    count: Option<u64>,
+    marked: Option<u64>,
+    source: Option<maps_lockless::Source>,
+    completeness: Option<maps_lockless::Completeness>,
+    judgement: Option<maps_lockless::Judgement>,
+    error: Option<&'a str>,
+}
+
+impl<'a> End<'a> {
+    fn new(head: Option<Head<'a>>, result: Result<&Verdict, &'a str>) -> Self {
+        let verdict = result.ok();
+        Self {
+            head,
+            count: verdict.map(|verdict| verdict.totals.mappings),
+            marked: verdict.map(|verdict| verdict.totals.marked),
+            source: verdict.map(|verdict| verdict.source),
+            completeness: verdict.map(|verdict| verdict.completeness),
+            judgement: verdict.map(|verdict| verdict.judgement),
+            error: result.err(),
+        }
+    }
+}
+
+/// A mapping, column by column.
+struct Object<'a> {
+    columns: &'a [(Column, String)],
+    row: &'a Row<'a>,
+    /// Whether it says whose mapping it is, whichever columns there are.
+    pid: bool,
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let has_pid = self
+            .columns
+            .iter()
+            .any(|(column, _)| *column == Column::Pid);
+        if self.pid && !has_pid {
+            map.serialize_entry("pid", &self.row.target.pid)?;
+        }
+        for (column, key) in self.columns {
+            map.serialize_entry(key, &column.value(self.row))?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_none(),
+            Self::Hex(number) | Self::Size(number) | Self::Number(number) => {
+                serializer.serialize_u64(*number)
+            }
+            Self::Bool(is_so) => serializer.serialize_bool(*is_so),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Bytes(bytes) => lossless(bytes, serializer),
+            Self::Words(words) => words.serialize(serializer),
+        }
+    }
+}
+
+/// Bytes as a string: a backslash is doubled, and what is not UTF-8 is written `\xff`.
+fn lossless<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\\') => Cow::Borrowed(text),
+        _ => bytes
+            .utf8_chunks()
+            .fold(String::new(), |mut text, chunk| {
+                text += &chunk.valid().replace('\\', "\\\\");
+                for byte in chunk.invalid() {
+                    text += &format!("\\x{byte:02x}");
+                }
+                text
+            })
+            .into(),
+    })
+}
+
+impl<W: Write> Output for Json<W> {
+    fn begin(&mut self, target: &Target) -> io::Result<()> {
+        self.head()?;
+        if !self.lines {
+            if self.processes > 0 {
+                self.out.write_all(b",")?;
+            }
+            let head = serde_json::to_string(&Head::new(target))?;
+            // The end of a process closes what begins here.
+            let head = head.strip_suffix('}').unwrap_or(&head);
+            write!(self.out, "\n{head},\"mappings\":[")?;
+        }
+        self.processes += 1;
+        self.mappings = 0;
+        Ok(())
+    }
+
+    fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let object = Object {
+            columns: &self.columns,
+            row,
+            pid: self.lines,
+        };
+        if self.lines {
+            serde_json::to_writer(&mut self.out, &Line::Mapping(object))?;
+            return self.out.write_all(b"\n");
+        }
+        let before = if self.mappings > 0 { ",\n " } else { "\n " };
+        self.out.write_all(before.as_bytes())?;
+        self.mappings += 1;
+        Ok(serde_json::to_writer(&mut self.out, &object)?)
+    }
+
+    fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
+        if self.lines {
+            let end = End::new(Some(Head::new(target)), result);
+            serde_json::to_writer(&mut self.out, &Line::End(end))?;
+            return self.out.write_all(b"\n");
+        }
+        let end = serde_json::to_string(&End::new(None, result))?;
+        let end = end.strip_prefix('{').unwrap_or(&end);
+        write!(self.out, "],{end}")
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.head()?;
+        if !self.lines {
+            self.out.write_all(b"]}\n")?;
+        }
+        self.out.flush()
+    }
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Columns that line up, and a last line that says what may be believed.
+
+use super::{Output, Style, color, footer::Footer, text};
+use crate::{
+    columns::{Column, Row, marks},
+    listing::Verdict,
+    processes::Target,
+    sanitize,
+};
+use anstyle::Style as Ansi;
+use std::io::{self, Write};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// So many lines say how wide the columns are. The next ones are written as they come.
+const HELD: usize = 512;
+/// A name is not cut shorter than this, however narrow the terminal.
+const LEAST_NAME: usize = 16;
+
+/// A table.
+pub struct Table<'a, W> {
+    columns: &'a [Column],
+    style: Style,
+    out: W,
+    /// Of all columns. None of them gets narrower.
+    widths: Vec<usize>,
+    held: Option<Vec<Line>>,
+    /// Whether lines say themselves that they are marked.
+    tell_marks: bool,
+    footer: Footer,
+    buffer: Vec<u8>,
+}
+
+/// A line before it is laid out.
+#[derive(Clone, Default)]
+struct Line {
+    text: Vec<u8>,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+    color: Ansi,
+    marks: Vec<&'static str>,
+}
+
+impl Line {
+    fn cells(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let cells = starts
+            .zip(&self.ends)
+            .map(|(start, &end)| &self.text[start..end]);
+        // What was escaped is UTF-8.
+        cells.map(|cell| std::str::from_utf8(cell).unwrap_or("?"))
+    }
+}
+
+impl<'a, W: Write> Table<'a, W> {
+    pub fn new(columns: &'a [Column], style: Style, out: W) -> Self {
+        let widths = columns.iter().map(|column| match style.headings {
+            true => column.name().len(),
+            false => 0,
+        });
+        Self {
+            columns,
+            style,
+            out,
+            widths: widths.collect(),
+            held: Some(Vec::new()),
+            tell_marks: !columns.contains(&Column::Marks),
+            footer: Footer::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Writes the heading, and what was held back until the widths were known.
+    fn lay_out(&mut self) -> io::Result<()> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        if self.style.headings {
+            let mut heading = Line {
+                color: Ansi::new().bold(),
+                ..Line::default()
+            };
+            for column in self.columns {
+                heading.text.extend(column.name().as_bytes());
+                heading.ends.push(heading.text.len());
+            }
+            self.write(&heading)?;
+        }
+        held.iter().try_for_each(|line| self.write(line))
+    }
+
+    fn widen(&mut self, line: &Line) {
+        for (width, cell) in self.widths.iter_mut().zip(line.cells()) {
+            *width = (*width).max(self::width(cell));
+        }
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        let (color, reset) = match self.style.color {
+            true => (line.color, line.color),
+            false => (Ansi::new(), Ansi::new()),
+        };
+        write!(buffer, "{color}")?;
+        let last = self.columns.len() - 1;
+        let mut used = 0;
+        for (i, cell) in line.cells().enumerate() {
+            if i > 0 {
+                buffer.push(b' ');
+                used += 1;
+            }
+            let (width, wide) = (width(cell), self.widths[i]);
+            let pad = wide.saturating_sub(width);
+            match (self.columns[i].is_right(), i == last) {
+                (true, _) => {
+                    spaces(buffer, pad);
+                    buffer.extend(cell.as_bytes());
+                }
+                (false, false) => {
+                    buffer.extend(cell.as_bytes());
+                    spaces(buffer, pad);
+                }
+                (false, true) => {
+                    let room = self.style.width.map(|all| all.saturating_sub(used));
+                    fit(buffer, cell, room);
+                }
+            }
+            used += width + pad;
+        }
+        write!(buffer, "{reset:#}")?;
+        while buffer.last() == Some(&b' ') {
+            buffer.pop();
+        }
+        if self.tell_marks && !line.marks.is_empty() {
+            write!(buffer, "  # {}", line.marks.join(", "))?;
+        }
+        buffer.push(b'\n');
+        self.out.write_all(buffer)
+    }
+}
+
+impl<W: Write> Output for Table<'_, W> {
+    fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let mut line = Line {
+            color: color::of(row.mapping),
+            marks: marks(row.mapping),
+            ..Line::default()
+        };
+        for column in self.columns {
+            let (value, bytes) = (column.value(row), self.style.bytes);
+            text::write(&mut line.text, &value, bytes, sanitize::for_terminal);
+            line.ends.push(line.text.len());
+        }
+        if self.held.is_none() {
+            return self.write(&line);
+        }
+        self.widen(&line);
+        if let Some(held) = &mut self.held {
+            held.push(line);
+            if held.len() < HELD {
+                return Ok(());
+            }
+        }
+        self.lay_out()
+    }
+
+    fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
+        if let Ok(verdict) = result {
+            self.footer.add(target, verdict);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if !self.footer.is_empty() {
+            self.lay_out()?;
+            if self.style.headings {
+                self.footer.write(&mut self.out, self.style.bytes)?;
+            }
+        }
+        self.out.flush()
+    }
+}
+
+fn spaces(buffer: &mut Vec<u8>, count: usize) {
+    buffer.resize(buffer.len() + count, b' ');
+}
+
+/// Columns that a text takes on a terminal.
+fn width(text: &str) -> usize {
+    match text.is_ascii() {
+        true => text.len(),
+        false => text.width(),
+    }
+}
+
+/// Adds a text, of which only the end is shown where there is no room for all: it tells most of a path.
+fn fit(buffer: &mut Vec<u8>, text: &str, room: Option<usize>) {
+    let room = room.unwrap_or(usize::MAX).max(LEAST_NAME);
+    let mut rest = text;
+    let mut left = width(text);
+    if left > room {
+        buffer.extend("…".as_bytes());
+        let mut chars = text.chars();
+        while left > room - 1 {
+            let Some(c) = chars.next() else { break };
+            left -= c.width().unwrap_or(0);
+        }
+        rest = chars.as_str();
+    }
+    buffer.extend(rest.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn long_names_lose_their_beginning() {
+        let fitted = |text, room| {
+            let mut buffer = Vec::new();
+            fit(&mut buffer, text, room);
+            String::from_utf8(buffer).unwrap()
+        };
+        assert_eq!(
+            fitted("/usr/lib/libexample.so", Some(20)),
+            "…r/lib/libexample.so"
+        );
+        assert_eq!(
+            fitted("/usr/lib/libexample.so", Some(22)),
+            "/usr/lib/libexample.so"
+        );
+        assert_eq!(
+            fitted("/usr/lib/libexample.so", Some(1)),
+            "…b/libexample.so"
+        );
+        assert_eq!(
+            fitted("/usr/lib/libexample.so", None),
+            "/usr/lib/libexample.so"
+        );
+        assert_eq!(
+            fitted("/日本語/日本語日本語.so", Some(16)),
+            "…日本語日本語.so"
+        );
+    }
+}

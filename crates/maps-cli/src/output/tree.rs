@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Mappings grouped by what they map.
+
+use super::{Output, Style, color, footer::Footer, text};
+use crate::{
+    columns::{Column, Row, Value, marks},
+    listing::Verdict,
+    processes::Target,
+    sanitize,
+};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
+
+/// A tree: process, file, mapping. A process is held in memory until its end.
+pub struct Tree<W> {
+    style: Style,
+    out: W,
+    groups: Vec<Group>,
+    /// Where the group of each name is.
+    known: HashMap<Vec<u8>, usize>,
+    footer: Footer,
+}
+
+struct Group {
+    name: Vec<u8>,
+    bytes: u64,
+    lines: Vec<Vec<u8>>,
+}
+
+/// The columns that the tree is made of.
+pub const COLUMNS: [Column; 4] = [Column::Perms, Column::Offset, Column::Name, Column::Kind];
+
+/// What a line of a mapping shows.
+const LINE: [Column; 5] = [
+    Column::Start,
+    Column::End,
+    Column::Size,
+    Column::Perms,
+    Column::Offset,
+];
+
+impl<W: Write> Tree<W> {
+    pub fn new(style: Style, out: W) -> Self {
+        Self {
+            style,
+            out,
+            groups: Vec::new(),
+            known: HashMap::new(),
+            footer: Footer::default(),
+        }
+    }
+
+    fn line(&self, row: &Row<'_>) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        let color = color::of(row.mapping);
+        if self.style.color {
+            write!(line, "{color}")?;
+        }
+        for column in LINE {
+            let mut cell = Vec::new();
+            let (value, bytes) = (column.value(row), self.style.bytes);
+            text::write(&mut cell, &value, bytes, sanitize::for_terminal);
+            match column {
+                Column::Start => {
+                    line.extend(format!("{:>12}-", String::from_utf8_lossy(&cell)).bytes())
+                }
+                Column::Size => {
+                    line.extend(format!(" {:>5}", String::from_utf8_lossy(&cell)).bytes())
+                }
+                Column::End => line.extend(cell),
+                _ => {
+                    line.push(b' ');
+                    line.extend(cell);
+                }
+            }
+        }
+        if self.style.color {
+            write!(line, "{color:#}")?;
+        }
+        while line.last() == Some(&b' ') {
+            line.pop();
+        }
+        let marks = marks(row.mapping);
+        if !marks.is_empty() {
+            write!(line, "  # {}", marks.join(", "))?;
+        }
+        Ok(line)
+    }
+}
+
+impl<W: Write> Output for Tree<W> {
+    fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let mut name = Vec::new();
+        match Column::Name.value(row) {
+            Value::Bytes(bytes) => sanitize::for_terminal(&mut name, &bytes),
+            _ => {
+                let kind = Column::Kind.value(row);
+                name.push(b'(');
+                match kind {
+                    Value::None => name.extend(b"unknown"),
+                    kind => text::write(&mut name, &kind, false, sanitize::for_terminal),
+                }
+                name.push(b')');
+            }
+        }
+        let line = self.line(row)?;
+        let groups = &mut self.groups;
+        let at = *self.known.entry(name.clone()).or_insert_with(|| {
+            groups.push(Group {
+                name,
+                bytes: 0,
+                lines: Vec::new(),
+            });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.bytes += row.mapping.end.saturating_sub(row.mapping.start);
+        group.lines.push(line);
+        Ok(())
+    }
+
+    fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
+        let groups = std::mem::take(&mut self.groups);
+        self.known.clear();
+        let Ok(verdict) = result else { return Ok(()) };
+        self.footer.add(target, verdict);
+        let mut title = format!("{} ", target.pid).into_bytes();
+        sanitize::for_terminal(&mut title, &target.comm);
+        title.push(b'\n');
+        self.out.write_all(&title)?;
+        for (i, group) in groups.iter().enumerate() {
+            let (branch, trunk) = match i + 1 == groups.len() {
+                true => ("└─ ", "   "),
+                false => ("├─ ", "│  "),
+            };
+            let mut size = Vec::new();
+            text::write(
+                &mut size,
+                &Value::Size(group.bytes),
+                self.style.bytes,
+                sanitize::for_terminal,
+            );
+            self.out.write_all(branch.as_bytes())?;
+            self.out.write_all(&group.name)?;
+            self.out.write_all(b"  ")?;
+            self.out.write_all(&size)?;
+            self.out.write_all(b"\n")?;
+            for (i, line) in group.lines.iter().enumerate() {
+                let branch = if i + 1 == group.lines.len() {
+                    "└─ "
+                } else {
+                    "├─ "
+                };
+                write!(self.out, "{trunk}{branch}")?;
+                self.out.write_all(line)?;
+                self.out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if !self.footer.is_empty() && self.style.headings {
+            self.footer.write(&mut self.out, self.style.bytes)?;
+        }
+        self.out.flush()
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Sizes as util-linux shows them, in four places.
+
+const UNITS: [&str; 7] = ["B", "K", "M", "G", "T", "P", "E"];
+
+/// A size in bytes: `132K`, `1.5M`. K is 1024 bytes. No crate at hand has this form.
+pub fn human(bytes: u64) -> String {
+    let mut unit = 0;
+    while bytes >> (10 * unit) >= 1024 {
+        unit += 1;
+    }
+    let tenths = (u128::from(bytes) * 10 + (1 << (10 * unit) >> 1)) >> (10 * unit);
+    let name = UNITS[unit];
+    match tenths {
+        // Rounding can lead to the next unit.
+        10_235.. => format!("1{}", UNITS[unit + 1]),
+        100.. => format!("{}{name}", (tenths + 5) / 10),
+        _ if tenths % 10 == 0 => format!("{}{name}", tenths / 10),
+        _ => format!("{}.{}{name}", tenths / 10, tenths % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_have_four_places() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (512, "512B"),
+            (4096, "4K"),
+            (132 << 10, "132K"),
+            ((1 << 20) - 4096, "1020K"),
+            ((1 << 20) - 1, "1M"),
+            (3 << 19, "1.5M"),
+            (10 << 20, "10M"),
+            ((10 << 20) + (1 << 19), "11M"),
+            (128 << 40, "128T"),
+            (u64::MAX, "16E"),
+        ] {
+            assert_eq!(human(bytes), shown, "{bytes}");
+        }
+    }
+}
