@@ -14,6 +14,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     time::{Duration, Instant},
+    vec::Vec,
 };
 
 /// An open source of a process's mappings.
@@ -78,6 +79,47 @@ impl Reader {
             Source::Maps => Open::Text(Text::new(file, request)?),
         };
         Ok(Self { source })
+    }
+
+    /// Reads into this buffer from now on, whatever it holds and however long it is: it grows to what
+    /// one read takes, at most 128 KiB. Without one, the reader makes its own when it is first asked for
+    /// mappings.
+    ///
+    /// With a buffer that another reader grew, nothing is allocated until the end of a listing but, of a
+    /// process that changes meanwhile, notes of where.
+    ///
+    /// ```
+    /// use maps_lockless::{Process, Request};
+    ///
+    /// let mut buffer = Vec::new();
+    /// let mut mappings = 0;
+    /// for process in [Process::current(), Process::new(std::process::id())] {
+    ///     let mut reader = process.open(&Request::default())?.with_buffer(buffer);
+    ///     while let Some(batch) = reader.next_batch()? {
+    ///         mappings += batch.mappings().count();
+    ///     }
+    ///     buffer = reader.into_buffer();
+    /// }
+    /// assert!(mappings > 0);
+    /// # Ok::<(), maps_lockless::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_buffer(mut self, buffer: Vec<u8>) -> Self {
+        match &mut self.source {
+            Open::Lockless(lockless) => lockless.buf = buffer,
+            Open::Query(query) => query.name = buffer,
+            Open::Text(text) => text.set_buffer(buffer),
+        }
+        self
+    }
+
+    /// The buffer that was read into, for another reader. What it holds means nothing.
+    pub fn into_buffer(self) -> Vec<u8> {
+        match self.source {
+            Open::Lockless(lockless) => lockless.buf,
+            Open::Query(query) => query.name,
+            Open::Text(text) => text.buf,
+        }
     }
 
     /// Where the mappings come from.

@@ -3,7 +3,7 @@
 //! That nothing is allocated where mappings are borrowed.
 #![cfg(feature = "std")]
 
-use maps_lockless::{MappingRef, decode::batches, text, wire::*};
+use maps_lockless::{MappingRef, Process, Request, Source, decode::batches, text, wire::*};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -120,6 +120,46 @@ fn parsing_text_allocates_nothing() {
     });
     assert!(lines > 1000);
     assert_eq!(counted, 0);
+}
+
+/// The buffer that a reader had, how many mappings it showed, and how often it allocated meanwhile.
+fn stream(source: Source, buffer: Vec<u8>) -> Option<(Vec<u8>, usize, usize)> {
+    let reader = Process::current().open_source(source, &Request::default());
+    let reader = match reader {
+        Err(error) if error.is_unsupported() => return None,
+        reader => reader.unwrap(),
+    };
+    let mut reader = reader.with_buffer(buffer);
+    let (mappings, counted) = allocations(|| {
+        let mut mappings = 0;
+        while let Some(batch) = reader.next_batch().unwrap() {
+            for mapping in batch.mappings() {
+                read(&mapping.unwrap());
+                mappings += 1;
+            }
+        }
+        mappings
+    });
+    Some((reader.into_buffer(), mappings, counted))
+}
+
+#[test]
+fn a_buffer_that_is_used_again_is_all_that_a_listing_needs() {
+    for source in [Source::Lockless, Source::Query, Source::Maps] {
+        // One of these grows; a later one is longer than any read.
+        for length in [0, 10, 1 << 20] {
+            let Some((buffer, first, counted)) = stream(source, vec![b'x'; length]) else {
+                continue;
+            };
+            assert!(first > 10, "{source}");
+            let grown = length < 1 << 20;
+            assert_eq!(counted, usize::from(grown), "{source}, from {length} bytes");
+            let at = buffer.as_ptr();
+            let (buffer, second, counted) = stream(source, buffer).unwrap();
+            assert!(second > 10, "{source}");
+            assert_eq!((counted, buffer.as_ptr()), (0, at), "{source}");
+        }
+    }
 }
 
 /// A batch of as many records as one read(2) returns, without names but for the first one.

@@ -62,6 +62,49 @@ impl Drop for Resting {
     }
 }
 
+#[test]
+fn a_buffer_may_be_replaced_at_any_time() {
+    let resting = Resting::start();
+    let process = Process::new(resting.pid());
+    for source in sources() {
+        let request = Request::default();
+        let mut reader = process.open_source(source, &request).unwrap();
+        let expected = reader.snapshot().unwrap().mappings;
+        reader.rewind().unwrap();
+        let mut found = Vec::new();
+        loop {
+            reader = reader.with_buffer(vec![b'\n'; found.len() * 1000]);
+            let Some(batch) = reader.next_batch().unwrap() else {
+                break;
+            };
+            found.extend(batch.mappings().map(|mapping| mapping.unwrap().to_owned()));
+        }
+        assert_eq!(found, expected, "{source}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_read_comes_along_to_another_buffer() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/file-vmas-1000.maps"
+    );
+    // A file, unlike maps, is cut in the middle of a line.
+    let file = std::fs::File::open(path).unwrap();
+    let mut reader = Reader::from_file(file, Source::Maps, &Request::default()).unwrap();
+    let (mut found, mut batches) = (0, 0);
+    while let Some(batch) = reader.next_batch().unwrap() {
+        found += batch.mappings().map(Result::unwrap).count();
+        batches += 1;
+        reader = reader.with_buffer(Vec::new());
+    }
+    assert!(batches > 1);
+    assert_eq!(
+        found,
+        std::fs::read_to_string(path).unwrap().lines().count()
+    );
+}
+
 /// The sources that this kernel has.
 fn sources() -> Vec<Source> {
     [Source::Lockless, Source::Query, Source::Maps]

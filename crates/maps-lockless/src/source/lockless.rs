@@ -14,13 +14,14 @@ use crate::{
     },
 };
 use nix::errno::Errno;
-use std::{path::Path, vec, vec::Vec};
+use std::{path::Path, vec::Vec};
 
 /// An open `maps_lockless`.
 #[derive(Debug)]
 pub(crate) struct Lockless {
     file: NamedFile,
-    buf: Vec<u8>,
+    /// Its length is that of a read once there was one.
+    pub(crate) buf: Vec<u8>,
     state: State,
 }
 
@@ -40,7 +41,7 @@ impl Lockless {
         }
         Ok(Self {
             file,
-            buf: vec![0; MAPS_LOCKLESS_MAX_BATCH as usize],
+            buf: Vec::new(),
             state: State::default(),
         })
     }
@@ -50,6 +51,7 @@ impl Lockless {
         if self.state.end.is_some() {
             return Ok(None);
         }
+        self.buf.resize(MAPS_LOCKLESS_MAX_BATCH as usize, 0);
         let len = self.file.read(&mut self.buf)?;
         let path = self.file.path();
         let batch = Batch::parse(&self.buf[..len]).map_err(|error| Error::format(path, error))?;

@@ -11,7 +11,7 @@ use crate::{
     wire::MAPS_LOCKLESS_VMA_FILE,
 };
 use nix::errno::Errno;
-use std::{path::Path, vec, vec::Vec};
+use std::{path::Path, vec::Vec};
 
 const COVERING_OR_NEXT_VMA: u64 = 0x10;
 const FILE_BACKED_VMA: u64 = 0x20;
@@ -25,7 +25,8 @@ pub(crate) struct Query {
     request: Request,
     next: u64,
     done: bool,
-    name: Vec<u8>,
+    /// Its length is that of a name once one was asked for.
+    pub(crate) name: Vec<u8>,
     build_id: [u8; BUILD_ID_MAX],
 }
 
@@ -36,11 +37,7 @@ impl Query {
         let request = *request;
         let query = Self {
             next: request.selection.start,
-            name: if request.fields.name {
-                vec![0; PATH_MAX]
-            } else {
-                Vec::new()
-            },
+            name: Vec::new(),
             request,
             file,
             done: false,
@@ -101,7 +98,12 @@ impl Query {
         } else {
             &mut []
         };
-        let mut name = &mut self.name[..];
+        let mut name = if self.request.fields.name {
+            self.name.resize(PATH_MAX, 0);
+            &mut self.name[..]
+        } else {
+            &mut []
+        };
         loop {
             let fd = self.file.fd();
             let answer = retry(|| sys::procmap_query(fd, flags, address, name, build_id));

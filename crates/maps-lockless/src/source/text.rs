@@ -3,7 +3,7 @@
 //! The text of `/proc/<pid>/maps`.
 
 use crate::{Error, Request, file::NamedFile};
-use std::{path::Path, vec, vec::Vec};
+use std::{path::Path, vec::Vec};
 
 /// Bytes of a read: what the kernel fills at most is a page or two.
 const READ: usize = 65_536;
@@ -16,7 +16,8 @@ const LINE_MAX: usize = 128 + 4 * 4096 + 16;
 pub(crate) struct Text {
     pub(crate) file: NamedFile,
     pub(crate) request: Request,
-    buf: Vec<u8>,
+    /// Its length is fixed once there was a read.
+    pub(crate) buf: Vec<u8>,
     /// Bytes of `buf` that were given out already, and those that hold text.
     given: usize,
     filled: usize,
@@ -39,11 +40,20 @@ impl Text {
         Ok(Self {
             file,
             request: *request,
-            buf: vec![0; READ + LINE_MAX],
+            buf: Vec::new(),
             given: 0,
             filled: 0,
             line: 1,
         })
+    }
+
+    /// Reads into another buffer from now on. What is left of the last read goes there.
+    pub(crate) fn set_buffer(&mut self, mut buf: Vec<u8>) {
+        buf.clear();
+        buf.extend_from_slice(&self.buf[self.given..self.filled]);
+        self.filled -= self.given;
+        self.given = 0;
+        self.buf = buf;
     }
 
     /// Reads whole lines, some at a time.
@@ -51,6 +61,7 @@ impl Text {
         self.buf.copy_within(self.given..self.filled, 0);
         self.filled -= self.given;
         self.given = 0;
+        self.buf.resize(READ + LINE_MAX, 0);
         loop {
             let searched = self.filled;
             let Some(room) = self.buf.get_mut(searched..).filter(|room| !room.is_empty()) else {
