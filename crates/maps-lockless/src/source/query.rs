@@ -44,7 +44,8 @@ impl Query {
             build_id: [0; BUILD_ID_MAX],
         };
         match sys::procmap_query(query.file.fd(), COVERING_OR_NEXT_VMA, 0, &mut [], &mut []) {
-            Err(Errno::ENOTTY) => Err(Error::unsupported(query.file.path())),
+            // The second is what QEMU answers where it emulates system calls.
+            Err(Errno::ENOTTY | Errno::ENOSYS) => Err(Error::unsupported(query.file.path())),
             _ => Ok(query),
         }
     }
