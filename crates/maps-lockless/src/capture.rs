@@ -356,9 +356,12 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
 /// The numbers that 16 bytes end with, and the bytes.
 fn numbers<const N: usize>(bytes: &[u8]) -> Option<([u8; 16], [u32; N])> {
     let all: [u8; 16] = bytes.try_into().ok()?;
-    let (words, _) = all.as_chunks::<4>();
-    let last = words.last_chunk::<N>()?;
-    Some((all, last.map(u32::from_le_bytes)))
+    let mut words = all.rchunks_exact(4);
+    let mut last = [0; N];
+    for number in last.iter_mut().rev() {
+        *number = u32::from_le_bytes(words.next()?.try_into().ok()?);
+    }
+    Some((all, last))
 }
 
 /// What a payload begins with.

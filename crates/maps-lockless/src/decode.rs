@@ -311,7 +311,7 @@ impl<'a> Records<'a> {
         };
         let r#type = u16::from_ne_bytes([t0, t1]);
         let size = u32::from_ne_bytes([s0, s1, s2, s3]) as usize;
-        if size < RECORD_HEAD || !size.is_multiple_of(8) {
+        if size < RECORD_HEAD || size % 8 != 0 {
             return error(at + 4, BadSize);
         }
         let Some(bytes) = rest.get(..size) else {

@@ -38,7 +38,7 @@ impl From<&MappingRef<'_>> for MemoryMap {
             perms: permissions.unwrap_or_default(),
             offset: mapping.offset.unwrap_or_default(),
             // The kernel's have 12 and 20 bits.
-            dev: (device.major.cast_signed(), device.minor.cast_signed()),
+            dev: (device.major as i32, device.minor as i32),
             inode: mapping.inode.unwrap_or_default(),
             pathname: path(mapping.name),
             extension: Default::default(),
@@ -73,6 +73,6 @@ fn system_v_key(path: &[u8]) -> Option<i32> {
     if key.len() != 8 || !key.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    let key = u32::from_str_radix(str::from_utf8(key).ok()?, 16).ok()?;
-    Some(key.cast_signed())
+    let key = u32::from_str_radix(core::str::from_utf8(key).ok()?, 16).ok()?;
+    Some(key as i32)
 }

@@ -82,7 +82,7 @@ impl Evidence {
         let header = batch.header();
         let first = *self.first.get_or_insert((header.mm_id, header.seq_begin));
         // An odd count is that of a change in progress.
-        let within = !header.seq_begin.is_multiple_of(2) || header.seq_begin != header.seq_end;
+        let within = header.seq_begin % 2 != 0 || header.seq_begin != header.seq_end;
         if within {
             self.torn_at(from..header.next);
         }

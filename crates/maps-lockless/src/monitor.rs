@@ -270,10 +270,9 @@ impl Followed {
 
     fn look(&self, options: &MonitorOptions) -> Result<Look, Error> {
         // Where the last source gave no evidence, this is whether it is time to read again.
-        if let Some(last) = &self.last
-            && let Space::Image(image) = last.space
-            && last.read.elapsed() < options.interval
-        {
+        let last = self.last.as_ref();
+        let fresh = last.filter(|last| last.read.elapsed() < options.interval);
+        if let Some(Space::Image(image)) = fresh.map(|last| last.space) {
             let stat = Stat::read(&self.process)?;
             if stat.exited {
                 return Ok(Look::Exited);
@@ -284,7 +283,7 @@ impl Followed {
         }
         for _ in 0..TRIES {
             // Of maps_lockless, the identity of the address space tells more.
-            let before = match self.last.as_ref().map(|last| last.space) {
+            let before = match last.map(|last| last.space) {
                 Some(Space::Id(_)) => None,
                 _ => Some(Stat::read(&self.process)?),
             };

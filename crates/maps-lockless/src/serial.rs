@@ -173,7 +173,7 @@ impl<'de> Deserialize<'de> for Text<'_> {
 }
 
 fn escape(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
+    match core::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\\') => return text.into(),
         _ => {}
     }
@@ -245,11 +245,12 @@ impl<'de> Deserialize<'de> for Hex<'_> {
             return Ok(Self(Vec::deserialize(deserializer)?.into()));
         }
         let text = String::deserialize(deserializer)?;
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let bytes = pairs.iter().map(|&[high, low]| digits(high, low));
+        let bytes = text.as_bytes().chunks(2).map(|pair| match *pair {
+            [high, low] => digits(high, low),
+            _ => None,
+        });
         bytes
             .collect::<Option<Vec<u8>>>()
-            .filter(|_| rest.is_empty())
             .map(|bytes| Self(bytes.into()))
             .ok_or_else(|| D::Error::custom("this is not hexadecimal"))
     }

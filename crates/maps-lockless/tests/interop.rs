@@ -32,7 +32,7 @@ fn recorded_texts_are_read_as_procfs_reads_them() {
             continue;
         }
         let text = fs::read(&path).unwrap();
-        if str::from_utf8(&text).is_err() {
+        if std::str::from_utf8(&text).is_err() {
             // procfs fails.
             assert_eq!(converted(&text).len(), mappings(&text).len());
             continue;

@@ -69,10 +69,8 @@ fn as_text_tells<'a>(mapping: &MappingRef<'a>, text: &MappingRef<'a>) -> Mapping
     let mut mapping = *mapping;
     mapping.flags.known = text.flags.known;
     mapping.flags.set &= text.flags.known;
-    if let NameRef::Path { deleted, .. } = &mut mapping.name
-        && *deleted == Some(true)
-    {
-        *deleted = None;
+    if let NameRef::Path { deleted, .. } = &mut mapping.name {
+        *deleted = deleted.filter(|deleted| !deleted);
     }
     mapping
 }

@@ -5,7 +5,7 @@
 use crate::{
     decoders, exec, header, host,
     ktap::Count,
-    paths, series, source,
+    msrv, paths, series, source,
     wire_source::{self, Constant, Item},
 };
 use anyhow::{Context, Result, bail};
@@ -53,6 +53,18 @@ const TESTS: [&[&str]; 3] = [
     &["--package", "maps-lockless", "--no-default-features"],
 ];
 
+/// What the oldest compiler's tests are run with.
+const MSRV_TESTS: [&[&str]; 2] = [
+    &[
+        "--package",
+        "maps-lockless",
+        "--package",
+        "maps-cli",
+        "--all-features",
+    ],
+    &["--package", "maps-lockless", "--no-default-features"],
+];
+
 /// Runs all checks and the tests of the workspace.
 pub fn all(linux: Option<&Path>) -> Result<Count> {
     host::prepare()?;
@@ -66,8 +78,13 @@ pub fn all(linux: Option<&Path>) -> Result<Count> {
         count.add(Count::one(result.is_ok()));
     }
     for options in TESTS {
-        count.add(cargo_test(options)?);
+        let mut cargo = Command::new("cargo");
+        count.add(cargo_test(cargo.arg("test").args(options))?);
     }
+    count.add(oldest_rust().unwrap_or_else(|error| {
+        println!("not ok Rust {}\n{error:#}", msrv::VERSION);
+        Count::one(false)
+    }));
     Ok(count)
 }
 
@@ -82,11 +99,42 @@ fn fuzz(target: &str) -> Result<()> {
     exec::run_logged(Command::new(run).args([target, "60"]), &log)
 }
 
+/// Runs the library's and the tool's tests with the oldest compiler that is promised to do, and sees
+/// whether it takes all the rest.
+fn oldest_rust() -> Result<Count> {
+    let what = format!("Rust {}", msrv::VERSION);
+    let Some(rust) = msrv::rust()? else {
+        println!("ok {what} # SKIP apt offers no such compiler");
+        return Ok(Count {
+            skipped: 1,
+            ..Count::default()
+        });
+    };
+    println!("with {what}:");
+    let mut count = Count::default();
+    let all = [
+        "check",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+    ];
+    let checked = exec::run(rust.cargo()?.args(all));
+    println!(
+        "{} {what} compiles everything",
+        if checked.is_ok() { "ok" } else { "not ok" }
+    );
+    count.add(Count::one(checked.is_ok()));
+    for options in MSRV_TESTS {
+        count.add(cargo_test(rust.cargo()?.arg("test").args(options))?);
+    }
+    Ok(count)
+}
+
 /// Runs tests. A binary that does not even build counts as one failure.
-fn cargo_test(options: &[&str]) -> Result<Count> {
-    let output = Command::new("cargo")
-        .args(["test", "--quiet", "--no-fail-fast"])
-        .args(options)
+fn cargo_test(cargo: &mut Command) -> Result<Count> {
+    let output = cargo
+        .args(["--quiet", "--no-fail-fast"])
         .current_dir(paths::root())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -79,7 +79,7 @@ pub fn unpack(handed_out: &Path, dir: &str) -> Result<PathBuf> {
         };
         let len = u32::from_ne_bytes(take(4)?.try_into()?) as usize;
         let contents = u32::from_ne_bytes(take(4)?.try_into()?) as usize;
-        let name = str::from_utf8(take(len)?)?;
+        let name = std::str::from_utf8(take(len)?)?;
         if name == "end" {
             return Ok(dir);
         }

@@ -10,6 +10,7 @@ mod header;
 mod host;
 mod initramfs;
 mod ktap;
+mod msrv;
 mod paths;
 mod progress;
 mod qemu;

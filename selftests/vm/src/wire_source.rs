@@ -111,9 +111,11 @@ fn structure(item: &syn::ItemStruct) -> Result<Struct> {
 
 /// A type's name, and its bytes.
 fn kind(ty: &syn::Type) -> Result<(String, usize)> {
-    if let syn::Type::Path(path) = ty
-        && let Some(ident) = path.path.get_ident()
-    {
+    let ident = match ty {
+        syn::Type::Path(path) => path.path.get_ident(),
+        _ => None,
+    };
+    if let Some(ident) = ident {
         let name = ident.to_string();
         let bits = name
             .strip_prefix('u')

@@ -112,7 +112,7 @@ fn run() -> Result<i32> {
         Ok(child) => child,
         // As a shell does.
         Err(error) => {
-            writeln!(&console, "init: {}: {error}\r", program.display())?;
+            writeln!(&console, "init: {}: {error}\r", program.to_string_lossy())?;
             let _ = tcdrain(&console);
             return Ok(127);
         }

@@ -168,8 +168,8 @@ fn no_pointers() -> Result<()> {
     for shape in ["plain", "flags", "build-ids", "protections", "anon-name"] {
         let target = Target::start(shape)?;
         for owned in Lockless::with_request(target.pid(), ALL)?.batches(MAX)? {
-            let (words, _) = owned.bytes().as_chunks();
-            for word in words.iter().map(|word| u64::from_ne_bytes(*word)) {
+            for word in owned.bytes().chunks_exact(8) {
+                let word = u64::from_ne_bytes(word.try_into()?);
                 let vsyscall = word == 0xffff_ffff_ff60_0000 || word == 0xffff_ffff_ff60_1000;
                 ensure!(word >> 47 != 0x1_ffff || vsyscall, "{shape}: {word:#x}");
             }

@@ -53,10 +53,9 @@ fn thread_of(target: &Target, shape: &str) -> Result<Option<u32>> {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
         let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat"))?;
-        if let Some(tid) = tids.into_iter().find(|tid| *tid != pid)
-            && stat.contains(") Z ")
-        {
-            return Ok(Some(tid));
+        let other = tids.into_iter().find(|tid| *tid != pid);
+        if other.is_some() && stat.contains(") Z ") {
+            return Ok(other);
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

@@ -186,7 +186,7 @@ fn moves() -> Result<()> {
     let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
     let mut token = || -> Result<(u64, u64)> {
         let header = file.batch(HEADER)?.header()?;
-        ensure!(header.seq_begin == header.seq_end && header.seq_begin.is_multiple_of(2));
+        ensure!(header.seq_begin == header.seq_end && header.seq_begin % 2 == 0);
         Ok((header.mm_id, header.seq_begin))
     };
     let listing = || -> Result<Vec<maps_lockless_vma>> {
