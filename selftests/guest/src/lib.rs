@@ -8,4 +8,5 @@ pub mod flags;
 pub mod query;
 pub mod raw;
 pub mod shapes;
+pub mod signed;
 pub mod tests;

@@ -7,7 +7,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::{elf, flags, raw::Lockless};
+use crate::{elf, flags, raw::Lockless, signed};
 use anyhow::{Context, Result, bail};
 use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
@@ -84,6 +84,10 @@ pub fn run(shape: &str) -> Result<()> {
         }
         "churn" => churn(),
         "split" => split(),
+        _ if shape.starts_with("signed-") => signed::run(
+            shape["signed-".len()..].parse()?,
+            usize::from_str_radix(&said, 16)?,
+        ),
         _ if shape.starts_with("reader-") => read_for_ever(&shape["reader-".len()..]),
         "exited-main-thread" => {
             thread::spawn(|| {
@@ -121,6 +125,7 @@ fn make(shape: &str) -> Result<String> {
             let memory = executable()?;
             return Ok(format!("{:x}", memory as usize));
         }
+        _ if shape.starts_with("signed-") => return Ok(format!("{:x}", signed::arena()?)),
         _ if shape.starts_with("vmas-") => alternate(shape["vmas-".len()..].parse()?)?,
         "flags" => flags::make()?,
         "build-ids" => return build_ids(),

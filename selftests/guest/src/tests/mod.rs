@@ -18,6 +18,7 @@ mod same_as_maps;
 mod sources;
 mod streams;
 mod token;
+mod whose;
 
 use anyhow::Result;
 use maps_lockless::{Error, Process, Request, Snapshot, Source};
@@ -68,6 +69,7 @@ pub fn on() -> Vec<Test> {
         lifetime::tests(),
         locks::tests(),
         churn::tests(),
+        whose::tests(),
         cli::tests(),
         streams::tests(),
     ]

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Processes that map and unmap all the time, each of which signs what it maps: so that what is shown of
+//! one can be told from what is of another.
+
+#![expect(
+    unsafe_code,
+    reason = "mapping memory and what libc alone offers has no safe form"
+)]
+
+use crate::shapes::PAGE;
+use anyhow::{Context, Result, ensure};
+use maps_lockless::{decode::Vma, wire::*};
+use nix::{
+    libc,
+    sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
+};
+use std::{ffi::CString, fs, num::NonZeroUsize, ptr::NonNull};
+
+/// Pages that such a process maps and unmaps. Few, so that they are often merged.
+pub const SIGNED_PAGES: usize = 64;
+/// How many names each process gives in turn.
+const NAMES: u8 = 8;
+
+/// The permissions of all that the process of this number maps.
+fn protection(number: u8) -> ProtFlags {
+    [
+        ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        ProtFlags::PROT_READ,
+        ProtFlags::PROT_NONE,
+        ProtFlags::PROT_READ | ProtFlags::PROT_EXEC,
+    ][usize::from(number % 4)]
+}
+
+fn path(number: u8) -> String {
+    format!("/tmp/signed-{number}")
+}
+
+/// A name that tells the process, and in each of its bytes which of the process's names it is.
+fn name(number: u8, turn: u8) -> String {
+    let letter = char::from(b'a' + turn % NAMES);
+    format!("{number}{}", letter.to_string().repeat(70))
+}
+
+/// Whether what is shown of a mapping can be of the process of this number.
+pub fn is_signed(number: u8, vma: &Vma<'_>) -> bool {
+    if vma.fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
+        return vma.fields.valid == 0;
+    }
+    let flags = protection(number).bits() as u64;
+    let named = match vma.fields.name_kind {
+        // What is named is mapped first.
+        MAPS_LOCKLESS_NAME_NONE => true,
+        MAPS_LOCKLESS_NAME_ANON => (0..NAMES).any(|turn| vma.name == name(number, turn).as_bytes()),
+        MAPS_LOCKLESS_NAME_PATH => vma.name == path(number).as_bytes(),
+        _ => false,
+    };
+    let file = vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE != 0;
+    named
+        && vma.fields.vma_flags & 15 == flags
+        && file == (vma.fields.name_kind == MAPS_LOCKLESS_NAME_PATH)
+}
+
+/// Chooses where to map. Neither side of it is next to another mapping.
+pub fn arena() -> Result<usize> {
+    let len = NonZeroUsize::new((SIGNED_PAGES + 2) * PAGE).context("no page")?;
+    // SAFETY: The kernel chooses an address where nothing is, and what it gave is given back.
+    unsafe {
+        let flags = MapFlags::MAP_PRIVATE;
+        let base = mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags)?;
+        let inner = base.byte_add(PAGE);
+        munmap(inner, SIGNED_PAGES * PAGE)?;
+        Ok(inner.as_ptr() as usize)
+    }
+}
+
+/// Maps, names and unmaps pages at `arena`, for ever.
+pub fn run(number: u8, arena: usize) -> Result<()> {
+    fs::write(path(number), [0; PAGE])?;
+    let file = fs::File::open(path(number))?;
+    let names: Vec<CString> = (0..NAMES)
+        .map(|turn| CString::new(name(number, turn)))
+        .collect::<Result<_, _>>()?;
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64 + u64::from(number);
+    loop {
+        // xorshift64
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let at = arena + (seed as usize % SIGNED_PAGES) * PAGE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: The arena is used for nothing but this.
+        unsafe {
+            let place = NonZeroUsize::new(at);
+            match seed >> 61 {
+                0 => {
+                    mmap(place, len, protection(number), flags, &file, 0)?;
+                }
+                1..=5 => {
+                    mmap_anonymous(place, len, protection(number), flags)?;
+                    // Mostly the same, for neighbours to be merged.
+                    let turn = if seed >> 56 & 7 == 0 {
+                        seed >> 48 & 7
+                    } else {
+                        0
+                    };
+                    let option = libc::PR_SET_VMA_ANON_NAME as libc::c_ulong;
+                    let name = names[turn as usize].as_ptr();
+                    ensure!(
+                        libc::prctl(libc::PR_SET_VMA, option, at, PAGE, name) == 0,
+                        "prctl: {}",
+                        std::io::Error::last_os_error()
+                    );
+                }
+                _ => munmap(NonNull::new(at as *mut _).context("null")?, PAGE)?,
+            }
+        }
+    }
+}
