@@ -135,3 +135,86 @@ impl Batch {
             .map_err(|_| Full)
     }
 }
+
+#[cfg(CONFIG_PROC_MAPS_LOCKLESS_KUNIT_TEST)]
+#[kunit_tests(maps_lockless_batch)]
+mod tests {
+    use super::*;
+
+    const BYTES: [u8; 32] = [0xaa; 32];
+
+    fn word(bytes: &[u8], off: usize) -> Option<u32> {
+        let word = bytes.get(off..off + 4)?;
+        Some(u32::from_ne_bytes(word.try_into().ok()?))
+    }
+
+    /// Names and build IDs of any length: where they stand, and that the padding behind is zero.
+    #[test]
+    fn records_are_laid_out() -> Result {
+        const SIZE: usize = core::mem::offset_of!(maps_lockless_vma, size);
+
+        for name_len in 0..=17 {
+            for id_len in [0, 1, 8, 20] {
+                let mut batch = Batch::new(4096)?;
+                let (name, id) = batch
+                    .push(
+                        Default::default(),
+                        Blob::New(&BYTES[..name_len]),
+                        Blob::New(&BYTES[..id_len]),
+                    )
+                    .map_err(|_| EOVERFLOW)?;
+                let (name_off, id_off) = (name.off as usize, id.off as usize);
+                assert_eq!(name_off, HEADER + FIXED);
+                assert_eq!(id_off, name_off + name_len.next_multiple_of(8));
+                assert!(name.len as usize == name_len && id.len as usize == id_len);
+                let end = id_off + id_len.next_multiple_of(8);
+                assert_eq!(batch.len(), end);
+                assert_eq!(word(&batch.buf, HEADER + SIZE), Some((end - HEADER) as u32));
+                for (off, len, end) in [(name_off, name_len, id_off), (id_off, id_len, end)] {
+                    let (blob, padding) = batch.buf[off..end].split_at(len);
+                    assert!(blob.iter().all(|byte| *byte == 0xaa));
+                    assert!(padding.iter().all(|byte| *byte == 0));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_stands_there_is_referred_to() -> Result {
+        let mut batch = Batch::new(4096)?;
+        let name = Blob::New(&BYTES[..5]);
+        let (place, _) = batch
+            .push(Default::default(), name, Blob::None)
+            .map_err(|_| EOVERFLOW)?;
+        let begin = batch.len();
+        let (again, none) = batch
+            .push(Default::default(), Blob::Again(place), Blob::None)
+            .map_err(|_| EOVERFLOW)?;
+        assert!(again.off == place.off && again.len == 5);
+        assert!(none.off == 0 && none.len == 0);
+        assert!(batch.len() == begin + FIXED && batch.count() == 2);
+        Ok(())
+    }
+
+    /// A record has room to its last byte or leaves the batch as it was.
+    #[test]
+    fn full_to_the_last_byte() -> Result {
+        for (capacity, fits) in [
+            (HEADER + FIXED + 7, false),
+            (HEADER + FIXED + 8, true),
+            (HEADER + FIXED - 1, false),
+        ] {
+            let mut batch = Batch::new(capacity)?;
+            let pushed = batch.push(Default::default(), Blob::New(&BYTES[..1]), Blob::None);
+            assert_eq!(pushed.is_ok(), fits);
+            assert_eq!(batch.count(), u32::from(fits));
+            assert_eq!(batch.len(), if fits { capacity } else { HEADER });
+        }
+        assert_eq!(
+            Batch::new(usize::MAX)?.capacity,
+            MAPS_LOCKLESS_MAX_BATCH as usize
+        );
+        Ok(())
+    }
+}

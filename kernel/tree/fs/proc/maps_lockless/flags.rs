@@ -80,3 +80,33 @@ pub(crate) fn from_uapi(bits: u64) -> vm_flags_t {
         .filter(|(_, uapi)| bits & uapi != 0)
         .fold(0, |flags, (kernel, _)| flags | kernel)
 }
+
+#[cfg(CONFIG_PROC_MAPS_LOCKLESS_KUNIT_TEST)]
+#[kernel::macros::kunit_tests(maps_lockless_flags)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flag_is_one_bit_of_its_own() {
+        let mut seen = MAPS_LOCKLESS_VMA_FILE;
+        for (kernel, uapi) in TABLE {
+            assert!(uapi.is_power_of_two() && seen & uapi == 0);
+            seen |= uapi;
+            assert_eq!(SUPPORTED & uapi != 0, kernel != 0);
+            assert_eq!(from_uapi(uapi), kernel);
+            if kernel != 0 {
+                assert_eq!(to_uapi(kernel, false), uapi);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_table_is_told() {
+        let known = TABLE.iter().fold(0, |flags, (kernel, _)| flags | kernel);
+        assert_eq!(to_uapi(!known, false), 0);
+        assert_eq!(to_uapi(!known, true), MAPS_LOCKLESS_VMA_FILE);
+        assert_eq!(to_uapi(!0, true), SUPPORTED);
+        assert_eq!(from_uapi(!0), known);
+        assert_eq!(from_uapi(MAPS_LOCKLESS_VMA_FILE), 0);
+    }
+}

@@ -122,3 +122,112 @@ impl Request {
             || self.end != usize::MAX
     }
 }
+
+#[cfg(CONFIG_PROC_MAPS_LOCKLESS_KUNIT_TEST)]
+#[kunit_tests(maps_lockless_request)]
+mod tests {
+    use super::*;
+
+    const MAPS: maps_lockless_request = maps_lockless_request {
+        size: MAPS_LOCKLESS_REQUEST_SIZE_VER0 as u64,
+        fields: MAPS_LOCKLESS_FIELDS_MAPS,
+        vma_flags_all: 0,
+        vma_flags_any: 0,
+        vma_flags_none: 0,
+        start: 0,
+        end: 0,
+        max_records: 0,
+        reserved: 0,
+        supported_fields: 0,
+        supported_vma_flags: 0,
+    };
+
+    #[test]
+    fn zeroes_mean_everything() -> Result {
+        for request in [Request::MAPS, Request::new(&MAPS)?] {
+            assert!(!request.selects());
+            assert_eq!(request.fields(), MAPS_LOCKLESS_FIELDS_MAPS);
+            assert!(request.wants(0, false) && request.wants(!0, true));
+            assert!(request.start == 0 && request.end == usize::MAX);
+            assert_eq!(request.max_records, u32::MAX);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_bit_is_known_or_refused() {
+        for bit in (0..64).map(|n| 1_u64 << n) {
+            let fields = maps_lockless_request {
+                fields: bit,
+                ..MAPS
+            };
+            assert_eq!(Request::new(&fields).is_ok(), SUPPORTED_FIELDS & bit != 0);
+            for request in [
+                maps_lockless_request {
+                    vma_flags_all: bit,
+                    ..MAPS
+                },
+                maps_lockless_request {
+                    vma_flags_any: bit,
+                    ..MAPS
+                },
+                maps_lockless_request {
+                    vma_flags_none: bit,
+                    ..MAPS
+                },
+            ] {
+                let request = Request::new(&request);
+                assert_eq!(request.is_ok(), flags::SUPPORTED & bit != 0);
+                assert!(request.map_or(true, |request| request.selects()));
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_and_reserved_bits() {
+        let with = |start, end, reserved| {
+            Request::new(&maps_lockless_request {
+                start,
+                end,
+                reserved,
+                ..MAPS
+            })
+        };
+        assert!(with(0, 1, 0).is_ok_and(|request| request.selects()));
+        assert!(with(u64::MAX - 1, 0, 0).is_ok_and(|request| request.selects()));
+        assert!(with(u64::MAX, 0, 0).is_err());
+        assert!(with(1, 1, 0).is_err());
+        assert!(with(2, 1, 0).is_err());
+        assert!(with(0, 0, 1).is_err());
+    }
+
+    /// All masks of three flags, one of which is that a file is mapped, on all VMAs.
+    #[test]
+    fn masks_select() -> Result {
+        const BITS: [u64; 3] = [
+            MAPS_LOCKLESS_VMA_READ,
+            MAPS_LOCKLESS_VMA_WRITE,
+            MAPS_LOCKLESS_VMA_FILE,
+        ];
+        let bits = |set: u32| {
+            (0..3)
+                .filter(|n| set & (1 << n) != 0)
+                .fold(0, |bits, n| bits | BITS[n])
+        };
+        for masks in 0..8 * 8 * 8 {
+            let (all, any, none) = (bits(masks & 7), bits(masks >> 3 & 7), bits(masks >> 6));
+            let request = Request::new(&maps_lockless_request {
+                vma_flags_all: all,
+                vma_flags_any: any,
+                vma_flags_none: none,
+                ..MAPS
+            })?;
+            for vma in (0..8).map(bits) {
+                let expected = vma & all == all && (any == 0 || vma & any != 0) && vma & none == 0;
+                let file = vma & MAPS_LOCKLESS_VMA_FILE != 0;
+                assert_eq!(request.wants(flags::from_uapi(vma), file), expected);
+            }
+        }
+        Ok(())
+    }
+}

@@ -498,3 +498,22 @@ impl<'rcu> UnprovedVma<'rcu> {
         }
     }
 }
+
+#[cfg(CONFIG_PROC_MAPS_LOCKLESS_KUNIT_TEST)]
+#[macros::kunit_tests(maps_lockless_labels)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_touch_or_do_not() {
+        let bounds = LabelBounds {
+            start_brk: 0x2000,
+            brk: 0x4000,
+            start_stack: 0x7800,
+        };
+        assert!(bounds.is_heap(0x2000, 0x3000) && bounds.is_heap(0x1000, 0x5000));
+        assert!(!bounds.is_heap(0x1000, 0x2000) && !bounds.is_heap(0x4000, 0x5000));
+        assert!(bounds.is_stack(0x7000, 0x8000));
+        assert!(!bounds.is_stack(0x8000, 0x9000) && !bounds.is_stack(0x6000, 0x7000));
+    }
+}
