@@ -24,7 +24,11 @@ pub enum Flavour {
     /// With maps_lockless.
     Plain,
     /// With KASAN, lockdep and Rust's debug assertions besides.
-    Debug,
+    Kasan,
+    /// As kasan, with strict RCU, maple tree checks, kmemleak, fault injection and KUnit besides.
+    Strict,
+    /// With KCSAN by its strictest rules.
+    Kcsan,
     /// With the option off.
     Off,
     /// The smallest that compiles the series, for `build --each-commit`. Not for booting.
@@ -36,9 +40,19 @@ impl Flavour {
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
-            Self::Debug => "debug",
+            Self::Kasan => "kasan",
+            Self::Strict => "strict",
+            Self::Kcsan => "kcsan",
             Self::Off => "off",
             Self::Small => "small",
+        }
+    }
+
+    /// Seconds after which a run of all tests hangs.
+    pub fn time_limit(self) -> u64 {
+        match self {
+            Self::Plain | Self::Off | Self::Small => 1800,
+            Self::Kasan | Self::Strict | Self::Kcsan => 5400,
         }
     }
 
@@ -46,7 +60,9 @@ impl Flavour {
     fn fragments(self) -> &'static [&'static str] {
         match self {
             Self::Plain => &["base"],
-            Self::Debug => &["base", "debug"],
+            Self::Kasan => &["base", "kasan"],
+            Self::Strict => &["base", "kasan", "strict"],
+            Self::Kcsan => &["base", "kcsan"],
             Self::Off => &["base", "off"],
             Self::Small => &["small"],
         }

@@ -70,9 +70,23 @@ impl Reader {
     }
 }
 
+/// The results of a KUnit suite's tests, as a kernel's log tells them. A suite that is not there has
+/// failed.
+pub fn kunit(log: &str, suite: &str) -> Count {
+    let (begin, end) = (format!("# Subtest: {suite}"), format!(" {suite}"));
+    let mut reader = Reader::default();
+    log.lines()
+        .map(str::trim)
+        .skip_while(|line| *line != begin)
+        .skip(1)
+        .take_while(|line| !line.ends_with(&end))
+        .for_each(|line| reader.line(line));
+    reader.end()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Count, Reader};
+    use super::{Count, Reader, kunit};
 
     fn read(text: &str) -> Count {
         let mut reader = Reader::default();
@@ -89,6 +103,17 @@ mod tests {
             skipped: 1,
         };
         assert_eq!(read(text), count);
+    }
+
+    #[test]
+    fn a_suite_of_kunit_is_found() {
+        let log = "KTAP version 1\n1..2\n\
+                   \x20   # Subtest: one\n    1..1\n    ok 1 a\nok 1 one\n\
+                   \x20   # Subtest: two\n    1..2\n    not ok 1 b\nnoise\n    ok 2 c\n\
+                   # two: pass:1 fail:1 skip:0 total:2\nnot ok 2 two\n";
+        assert_eq!(kunit(log, "one"), Count::one(true));
+        assert_eq!((kunit(log, "two").passed, kunit(log, "two").failed), (1, 1));
+        assert_eq!(kunit(log, "three"), Count::one(false));
     }
 
     #[test]

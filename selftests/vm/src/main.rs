@@ -9,6 +9,7 @@ mod exec;
 mod header;
 mod host;
 mod initramfs;
+mod kcsan;
 mod ktap;
 mod msrv;
 mod paths;
@@ -47,7 +48,7 @@ struct Kernel {
 enum Command {
     /// Show lsmaps on live processes, one of which maps and unmaps all the time.
     Demo(Kernel),
-    /// Run all tests, on this machine and in VMs with the plain and the debug kernel.
+    /// Run all tests, on this machine and in VMs with the plain and the kasan kernel.
     Test(test::Options),
     /// Run a command in the VM and return its exit status. Its standard input is empty.
     Run {

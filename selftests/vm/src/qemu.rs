@@ -95,10 +95,9 @@ impl Vm {
             // KASAN's shadow takes an eighth, and more is held back from reuse.
             .args([
                 "-m",
-                if self.flavour == Flavour::Debug {
-                    "4096"
-                } else {
-                    "2048"
+                match self.flavour {
+                    Flavour::Kasan | Flavour::Strict => "4096",
+                    _ => "2048",
                 },
             ])
             .arg("-kernel")
@@ -129,6 +128,11 @@ impl Vm {
     /// The file that holds what the command handed out.
     pub fn handed_out(&self) -> &Path {
         &self.files
+    }
+
+    /// The file that holds the kernel's log.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Boots with this process's own input and output. Returns the command's exit status.

@@ -93,6 +93,20 @@ pub fn new_files() -> Result<Vec<PathBuf>> {
     Ok(files.iter().map(|file| tree().join(file)).collect())
 }
 
+/// The names of the KUnit suites in the new files.
+pub fn kunit_suites() -> Result<Vec<String>> {
+    let mut suites = Vec::new();
+    for file in new_files()? {
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        suites.extend(
+            text.split("kunit_tests(")
+                .skip(1)
+                .filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())),
+        );
+    }
+    Ok(suites)
+}
+
 fn files_below(path: &Path, base: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path).with_context(|| path.display().to_string())? {

@@ -2,6 +2,7 @@
 
 //! Looks for a kernel's cries for help in its log.
 
+use crate::kcsan;
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
@@ -49,9 +50,12 @@ fn find(text: &str) -> Result<Option<&str>, NoLog> {
     if !text.contains("Linux version") {
         return Err(NoLog);
     }
-    Ok(text
-        .lines()
-        .find(|line| SPLATS.iter().any(|splat| line.contains(splat))))
+    let lines: Vec<&str> = text.lines().collect();
+    let complaint = lines.iter().enumerate().find(|(i, line)| {
+        SPLATS.iter().any(|splat| line.contains(splat))
+            && !(kcsan::is_title(line) && kcsan::is_known(lines[*i..].iter().copied()))
+    });
+    Ok(complaint.map(|(_, line)| *line))
 }
 
 #[cfg(test)]

@@ -5,20 +5,21 @@
 use crate::{
     build::{self, Flavour},
     check, decoders,
-    ktap::{Count, Reader},
+    ktap::{Count, Reader, kunit},
     qemu::{Console, Vm},
+    series,
 };
-use anyhow::{Result, bail};
-use std::{path::Path, process::ExitCode};
+use anyhow::{Context, Result, bail};
+use std::{fs, path::Path, process::ExitCode};
 
 /// What to test.
 #[derive(clap::Args)]
 pub struct Options {
     /// Test this kernel in a VM and nothing else. May be given more than once.
-    #[arg(long, value_enum)]
-    only: Vec<Flavour>,
+    #[arg(long = "kernel", value_enum, value_name = "KERNEL")]
+    kernels: Vec<Flavour>,
     /// Test on this machine, without a VM.
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long, conflicts_with = "kernels")]
     host: bool,
     /// Run only the guest's tests whose names contain this.
     #[arg(long, default_value = "")]
@@ -28,15 +29,15 @@ pub struct Options {
 /// Runs the tests. The last line counts them.
 pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
     let mut count = Count::default();
-    let flavours = if options.only.is_empty() {
+    let flavours = if options.kernels.is_empty() {
         count.add(check::all(linux)?);
         if options.host {
             &[]
         } else {
-            &[Flavour::Plain, Flavour::Debug][..]
+            &[Flavour::Plain, Flavour::Kasan][..]
         }
     } else {
-        &options.only[..]
+        &options.kernels[..]
     };
     for &flavour in flavours {
         count.add(guest(linux, flavour, &options.filter));
@@ -56,8 +57,9 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
 fn guest(linux: Option<&Path>, flavour: Flavour, filter: &str) -> Count {
     println!("# kernel: {}", flavour.name());
     let mut reader = Reader::default();
-    let result = guest_run(linux, flavour, filter, &mut reader);
-    let mut count = reader.end();
+    let mut count = Count::default();
+    let result = guest_run(linux, flavour, filter, &mut reader, &mut count);
+    count.add(reader.end());
     if let Err(error) = &result {
         println!("{error:#}");
     }
@@ -76,6 +78,7 @@ fn guest_run(
     flavour: Flavour,
     filter: &str,
     reader: &mut Reader,
+    count: &mut Count,
 ) -> Result<()> {
     let image = build::kernel(linux, flavour)?;
     let mut command = vec!["/bin/guest-tests", "--filter", filter];
@@ -83,10 +86,19 @@ fn guest_run(
         command.push("--off");
     }
     let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
-    let status = vm.lines(1800, |line| {
+    let status = vm.lines(flavour.time_limit(), |line| {
         println!("{line}");
         reader.line(line);
-    })?;
+    });
+    // KUnit's results stand in the log of a kernel that complains, too.
+    let strict = flavour == Flavour::Strict;
+    if strict {
+        boot_tests(vm.log(), count)?;
+    }
+    let status = status?;
+    if strict && !fs::read_to_string(vm.log())?.contains("init: scanned for leaks") {
+        bail!("nobody has scanned for leaks, see {}", vm.log().display());
+    }
     if status != 0 {
         bail!("guest-tests exited with {status}");
     }
@@ -100,6 +112,21 @@ fn guest_run(
         );
     } else if filter.is_empty() && flavour != Flavour::Off {
         bail!("no stream was handed out");
+    }
+    Ok(())
+}
+
+/// Counts what the kernel itself has tested at boot.
+fn boot_tests(log: &Path, count: &mut Count) -> Result<()> {
+    let text = fs::read(log).with_context(|| log.display().to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    for suite in series::kunit_suites()? {
+        let results = kunit(&text, &suite);
+        println!(
+            "# KUnit suite {suite}: {} passed, {} failed, {} skipped",
+            results.passed, results.failed, results.skipped
+        );
+        count.add(results);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 //! The tests that need a booted kernel. Prints KTAP.
 //!
-//! `guest-tests [--off] [--filter PART]`: `--off` is for a kernel without maps_lockless.
+//! `guest-tests [--off] [--filter PART]...`: `--off` is for a kernel without maps_lockless.
 
 use anyhow::Result;
 use guest::tests;
@@ -11,18 +11,22 @@ use std::{panic, process::ExitCode, time::Instant};
 fn main() -> Result<ExitCode> {
     let mut args = std::env::args().skip(1);
     let mut off = false;
-    let mut filter = String::new();
+    let mut filters = Vec::new();
     while let Some(arg) = args.next() {
         match &arg[..] {
             "--off" => off = true,
-            "--filter" => filter = args.next().unwrap_or_default(),
-            _ => anyhow::bail!("usage: guest-tests [--off] [--filter PART]"),
+            "--filter" => filters.extend(args.next()),
+            _ => anyhow::bail!("usage: guest-tests [--off] [--filter PART]..."),
         }
     }
 
     let mut all = if off { tests::off() } else { tests::on() };
-    all.retain(|test| test.name.contains(&filter));
-    anyhow::ensure!(!all.is_empty(), "no test's name contains {filter:?}");
+    let chosen = |name: &str| filters.iter().any(|part| name.contains(part));
+    all.retain(|test| filters.is_empty() || chosen(&test.name));
+    anyhow::ensure!(
+        !all.is_empty(),
+        "no test's name contains any of {filters:?}"
+    );
     println!("KTAP version 1\n1..{}", all.len());
     let mut failed = false;
     for (i, test) in all.iter().enumerate() {

@@ -4,6 +4,7 @@
 
 mod abi;
 mod access;
+mod alloc_failure;
 mod build_id;
 mod churn;
 mod cli;
@@ -66,6 +67,7 @@ pub fn on() -> Vec<Test> {
         hostile::tests(),
         compat::tests(),
         access::tests(),
+        alloc_failure::tests(),
         lifetime::tests(),
         locks::tests(),
         churn::tests(),
