@@ -78,8 +78,17 @@ struct Builder {
 /// Builds a kernel with the whole series. Returns its image.
 pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
     let builder = Builder::new(linux)?;
-    series::install(&builder.tree, usize::MAX)?;
+    series::install(&builder.tree, usize::MAX, None)?;
     builder.build(flavour, false)
+}
+
+/// Builds a kernel with the whole series and a deliberate fault. Returns its image.
+///
+/// Every other build takes the fault out of the tree again, whatever became of this one.
+pub fn faulty(linux: Option<&Path>, flavour: Flavour, fault: &Path) -> Result<PathBuf> {
+    let builder = Builder::new(linux)?;
+    series::install(&builder.tree, usize::MAX, Some(fault))?;
+    Ok(builder.compile(flavour)?.0)
 }
 
 /// Builds a small kernel after each commit of the series.
@@ -87,7 +96,7 @@ pub fn each_commit(linux: Option<&Path>) -> Result<()> {
     let builder = Builder::new(linux)?;
     for (i, commit) in series::read()?.iter().enumerate() {
         eprintln!("commit {}: {}", i + 1, commit.subject()?);
-        series::install(&builder.tree, i + 1)?;
+        series::install(&builder.tree, i + 1, None)?;
         builder.build(Flavour::Small, true)?;
     }
     Ok(())
@@ -177,6 +186,13 @@ impl Builder {
 
     fn build(&self, flavour: Flavour, partial: bool) -> Result<PathBuf> {
         self.configure(flavour, partial)?;
+        let (image, complaints) = self.compile(flavour)?;
+        self.fail_on_warnings(&complaints)?;
+        Ok(image)
+    }
+
+    /// Runs make. Returns the kernel's image, and what the compilers said.
+    fn compile(&self, flavour: Flavour) -> Result<(PathBuf, Vec<String>)> {
         let folder = self.folder(flavour);
         let image = folder.join("arch/x86/boot/bzImage");
         let log_path = paths::work("logs")?.join(format!("build-{}.log", flavour.name()));
@@ -226,8 +242,7 @@ impl Builder {
         if expected.is_none_or(|expected| count > expected) {
             fs::write(&steps, count.to_string())?;
         }
-        self.fail_on_warnings(&complaints)?;
-        Ok(image)
+        Ok((image, complaints))
     }
 
     /// A warning in what the series brings or changes is an error.

@@ -3,7 +3,7 @@
 //! What is checked on this machine, without a VM.
 
 use crate::{
-    decoders, exec, header, host,
+    decoders, exec, faults, header, host,
     ktap::Count,
     msrv, paths, series, source,
     wire_source::{self, Constant, Item},
@@ -18,7 +18,7 @@ use std::{
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[
@@ -41,6 +41,7 @@ const CHECKS: [Check; 11] = [
     }),
     ("checkpatch.pl on the exported series", checkpatch),
     ("the exported series applies with git am", git_am),
+    ("each deliberate fault applies", faults::check),
     ("fuzzing the decoder for a minute", |_| fuzz("decoder")),
     ("fuzzing the parser of maps for a minute", |_| fuzz("text")),
     ("fuzzing captures for a minute", |_| fuzz("capture")),

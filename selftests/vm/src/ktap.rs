@@ -70,6 +70,40 @@ impl Reader {
     }
 }
 
+/// Collects what fails, as lines come in.
+#[derive(Default)]
+pub struct Failures {
+    began: bool,
+    names: Vec<String>,
+}
+
+impl Failures {
+    /// Takes a line of output.
+    pub fn line(&mut self, line: &str) {
+        self.began |= line.starts_with("1..");
+        if let Some((_, name)) = line
+            .strip_prefix("not ok ")
+            .and_then(|rest| rest.split_once(' '))
+        {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    /// Whether the plan was told.
+    pub fn began(&self) -> bool {
+        self.began
+    }
+
+    /// The first test that failed, and how many others did.
+    pub fn shown(&self) -> Option<String> {
+        match &self.names[..] {
+            [] => None,
+            [one] => Some(one.clone()),
+            [first, others @ ..] => Some(format!("{first}, and {} more", others.len())),
+        }
+    }
+}
+
 /// The results of a KUnit suite's tests, as a kernel's log tells them. A suite that is not there has
 /// failed.
 pub fn kunit(log: &str, suite: &str) -> Count {

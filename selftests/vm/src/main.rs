@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod decoders;
 mod exec;
+mod faults;
 mod header;
 mod host;
 mod initramfs;
@@ -50,6 +51,8 @@ enum Command {
     Demo(Kernel),
     /// Run all tests, on this machine and in VMs with the plain and the kasan kernel.
     Test(test::Options),
+    /// Build kernels with a deliberate fault each, and see that the tests catch it.
+    Faults(faults::Options),
     /// Run a command in the VM and return its exit status. Its standard input is empty.
     Run {
         #[command(flatten)]
@@ -102,6 +105,7 @@ fn run(options: Options) -> Result<ExitCode> {
     match command {
         Command::Demo(kernel) => vm_command(linux, kernel.flavour, &["/bin/sh", "/bin/demo"], 600),
         Command::Test(options) => test::run(linux, &options),
+        Command::Faults(options) => faults::run(linux, &options),
         Command::Run {
             kernel,
             command,

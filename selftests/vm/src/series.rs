@@ -154,18 +154,26 @@ impl Commit {
     }
 
     fn apply(&self, to: &Path) -> Result<()> {
-        exec::output(
-            Command::new("patch")
-                .args(["-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i"])
-                .arg(&self.patch)
-                .arg("-d")
-                .arg(to),
-        )?;
+        patch(&self.patch, to, &[])?;
         for file in &self.files {
             copy(&tree().join(file), &to.join(file))?;
         }
         Ok(())
     }
+}
+
+/// Applies a patch to the tree in `to`.
+fn patch(patch: &Path, to: &Path, options: &[&str]) -> Result<()> {
+    exec::output(
+        Command::new("patch")
+            .args(["-p1", "--fuzz=0", "--no-backup-if-mismatch"])
+            .args(options)
+            .arg("-i")
+            .arg(patch)
+            .arg("-d")
+            .arg(to),
+    )
+    .map(|_| ())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -195,9 +203,10 @@ fn copy_changed(commits: &[Commit], linux: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has a build's own `linux` tree hold the first `count` commits, whatever it held before. A file
-/// that does not change is not written, so that make does not build it again.
-pub fn install(linux: &Path, count: usize) -> Result<()> {
+/// Has a build's own `linux` tree hold the first `count` commits, whatever it held before, and a
+/// deliberate fault if there is one. A file that does not change is not written, so that make does not
+/// build it again.
+pub fn install(linux: &Path, count: usize, fault: Option<&Path>) -> Result<()> {
     let commits = read()?;
     let beside = linux.parent().context("a tree in a folder of its own")?;
     let pristine = beside.join("pristine");
@@ -216,6 +225,9 @@ pub fn install(linux: &Path, count: usize) -> Result<()> {
     copy_changed(&commits, linux, &next)?;
     for commit in commits.iter().take(count) {
         commit.apply(&next)?;
+    }
+    if let Some(fault) = fault {
+        patch(fault, &next, &[])?;
     }
 
     let mut files = Vec::new();
@@ -241,6 +253,22 @@ pub fn install(linux: &Path, count: usize) -> Result<()> {
         .collect();
     fs::write(&installed, list.join("\n"))?;
     fs::remove_dir_all(&next)?;
+    Ok(())
+}
+
+/// Fails where one of the patches does not apply to what the series makes of `linux`.
+pub fn try_patches(linux: &Path, patches: &[&Path]) -> Result<()> {
+    let commits = read()?;
+    let tree = paths::work("tried")?;
+    fs::remove_dir_all(&tree)?;
+    copy_changed(&commits, linux, &tree)?;
+    for commit in &commits {
+        commit.apply(&tree)?;
+    }
+    for file in patches {
+        patch(file, &tree, &["--dry-run"])?;
+    }
+    fs::remove_dir_all(&tree)?;
     Ok(())
 }
 

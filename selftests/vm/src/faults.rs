@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo vm faults`: builds kernels with a deliberate fault each, and shows which tests catch it.
+
+use crate::{
+    build::{self, Flavour},
+    ktap::Failures,
+    paths,
+    qemu::{Console, Vm},
+    series, source,
+};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Which faults.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The faults, by their names in kernel/faults. Without one, all of them.
+    names: Vec<String>,
+    /// Only those that are for this kernel.
+    #[arg(long, value_enum)]
+    kernel: Option<Flavour>,
+}
+
+/// A deliberate fault: a patch to what the series makes of Linux, and how it is to be found.
+///
+/// The patch's head has lines `Fault:`, which says what is broken; `Test:` with a part of the names of the
+/// tests that must fail, once or more; `Kernel:` where it takes another one than plain to see it; and
+/// `Missed:` with the reason, where nothing is expected to.
+#[derive(Debug)]
+struct Fault {
+    name: String,
+    patch: PathBuf,
+    /// The file that it changes first.
+    file: String,
+    tests: Vec<String>,
+    kernel: Flavour,
+    missed: Option<String>,
+}
+
+/// What became of a fault.
+enum Outcome {
+    /// By a test, or by the kernel itself.
+    Caught(String),
+    Missed,
+}
+
+/// Builds and tests each fault's kernel. The last lines are a table of them.
+pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
+    let mut faults = all()?;
+    for name in &options.names {
+        if !faults.iter().any(|fault| fault.name == *name) {
+            bail!("no fault is called {name}");
+        }
+    }
+    faults.retain(|fault| {
+        (options.names.is_empty() || options.names.contains(&fault.name))
+            && options.kernel.is_none_or(|kernel| kernel == fault.kernel)
+    });
+    let mut table = Vec::new();
+    let mut good = true;
+    for kernel in Flavour::value_variants() {
+        let of_kernel: Vec<&Fault> = faults.iter().filter(|f| f.kernel == *kernel).collect();
+        if of_kernel.is_empty() {
+            continue;
+        }
+        // What fails without a fault shows nothing.
+        let mut tests: Vec<&str> = of_kernel
+            .iter()
+            .flat_map(|fault| fault.tests.iter().map(String::as_str))
+            .collect();
+        tests.sort_unstable();
+        tests.dedup();
+        println!("# kernel: {}, without a fault", kernel.name());
+        if let Outcome::Caught(how) = outcome(linux, *kernel, None, &tests)? {
+            bail!("without a fault, on the {} kernel: {how}", kernel.name());
+        }
+        for fault in of_kernel {
+            println!("# kernel: {}, with the fault {}", kernel.name(), fault.name);
+            let tests: Vec<&str> = fault.tests.iter().map(String::as_str).collect();
+            let (word, how) = match outcome(linux, *kernel, Some(&fault.patch), &tests) {
+                Ok(Outcome::Caught(how)) => ("caught", how),
+                Ok(Outcome::Missed) => match &fault.missed {
+                    Some(reason) => ("missed", reason.clone()),
+                    None => {
+                        good = false;
+                        ("MISSED", fault.tests.join(", "))
+                    }
+                },
+                Err(error) => {
+                    good = false;
+                    ("FAILED", format!("{error:#}").replace('\n', " "))
+                }
+            };
+            println!("{word} {}: {how}", fault.name);
+            table.push(format!(
+                "| {} | {} | {word} | {how} |",
+                fault.name,
+                kernel.name()
+            ));
+        }
+    }
+    // The next build would do so too.
+    series::install(&source::unpacked(linux)?, usize::MAX, None)?;
+    println!(
+        "\n| fault | kernel | outcome | by |\n|---|---|---|---|\n{}",
+        table.join("\n")
+    );
+    Ok(if good && !table.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Fails where a fault does not apply to what the series makes of Linux.
+pub fn check(linux: Option<&Path>) -> Result<()> {
+    let faults = all()?;
+    let patches: Vec<&Path> = faults.iter().map(|fault| fault.patch.as_path()).collect();
+    series::try_patches(&source::unpacked(linux)?, &patches)
+}
+
+fn all() -> Result<Vec<Fault>> {
+    let dir = paths::root().join("kernel/faults");
+    let mut faults = Vec::new();
+    for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        faults.push(Fault::read(&path).with_context(|| path.display().to_string())?);
+    }
+    // Those in one file behind each other: fewer others are built anew in between.
+    faults.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+    Ok(faults)
+}
+
+impl Fault {
+    fn read(path: &Path) -> Result<Self> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".patch"))
+            .context("not a patch")?;
+        Self::parse(name, path, &fs::read_to_string(path)?)
+    }
+
+    fn parse(name: &str, path: &Path, text: &str) -> Result<Self> {
+        let (head, diff) = text.split_once("\n---\n").context("no head")?;
+        let values = |key: &str| -> Vec<&str> {
+            head.lines()
+                .filter_map(|line| Some(line.strip_prefix(key)?.strip_prefix(": ")?.trim()))
+                .collect()
+        };
+        if values("Fault").is_empty() || values("Test").is_empty() {
+            bail!("it does not say what it breaks, and which test finds that");
+        }
+        let kernel = match values("Kernel")[..] {
+            [] => Flavour::Plain,
+            [kernel] => Flavour::from_str(kernel, false).map_err(anyhow::Error::msg)?,
+            _ => bail!("it is for one kernel"),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            patch: path.to_owned(),
+            file: diff
+                .lines()
+                .find_map(|line| line.strip_prefix("+++ b/"))
+                .context("it changes no file")?
+                .to_owned(),
+            tests: values("Test").into_iter().map(str::to_owned).collect(),
+            kernel,
+            missed: values("Missed").first().map(|reason| (*reason).to_owned()),
+        })
+    }
+}
+
+/// Builds a kernel, with a fault or without, and runs the tests whose names contain one of `tests`.
+fn outcome(
+    linux: Option<&Path>,
+    kernel: Flavour,
+    fault: Option<&Path>,
+    tests: &[&str],
+) -> Result<Outcome> {
+    let image = match fault {
+        Some(patch) => build::faulty(linux, kernel, patch)?,
+        None => build::kernel(linux, kernel)?,
+    };
+    let mut command = vec!["/bin/guest-tests"];
+    for test in tests {
+        command.extend(["--filter", test]);
+    }
+    let vm = Vm::new(kernel, &image, &command, Console::Raw)?;
+    let mut failures = Failures::default();
+    let result = vm.lines(kernel.time_limit(), |line| failures.line(line));
+    // A kernel that does not even boot says nothing about the tests.
+    if !failures.began() {
+        bail!("no test ran, see {}", vm.log().display());
+    }
+    Ok(match (failures.shown(), result) {
+        (Some(tests), _) => Outcome::Caught(tests),
+        (None, Err(error)) => {
+            // A splat stands behind the name of the log.
+            let said = format!("{error:#}");
+            let said = said
+                .split_once(".log: ")
+                .map_or(&said[..], |(_, splat)| splat);
+            Outcome::Caught(format!("the kernel: {said}"))
+        }
+        (None, Ok(0)) => Outcome::Missed,
+        (None, Ok(status)) => bail!("guest-tests exited with {status}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, all};
+    use crate::build::Flavour;
+    use std::path::Path;
+
+    #[test]
+    fn a_head_is_read() {
+        let text = "Fault: it\nTest: one: two\nTest: three\nKernel: kasan\nMissed: why\n\
+                    ---\n--- a/f\n+++ b/f\n";
+        let fault = Fault::parse("name", Path::new(""), text).unwrap();
+        assert_eq!(fault.file, "f");
+        assert_eq!(fault.tests, ["one: two", "three"]);
+        assert_eq!(fault.kernel, Flavour::Kasan);
+        assert_eq!(fault.missed.as_deref(), Some("why"));
+        assert!(Fault::parse("name", Path::new(""), "Fault: it\n---\n").is_err());
+    }
+
+    #[test]
+    fn each_fault_has_a_head() {
+        assert!(!all().unwrap().is_empty());
+    }
+}
