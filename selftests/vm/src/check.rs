@@ -42,6 +42,10 @@ const CHECKS: [Check; 12] = [
     ("checkpatch.pl on the exported series", checkpatch),
     ("the exported series applies with git am", git_am),
     ("each deliberate fault applies", faults::check),
+    (
+        "the checker of litmus tests agrees with the kernel's own",
+        kernel_litmus,
+    ),
     ("fuzzing the decoder for a minute", |_| fuzz("decoder")),
     ("fuzzing the parser of maps for a minute", |_| fuzz("text")),
     ("fuzzing captures for a minute", |_| fuzz("capture")),
@@ -177,6 +181,25 @@ fn rustfmt_kernel(linux: Option<&Path>) -> Result<()> {
                     .filter(|file| file.extension().is_some_and(|e| e == "rs")),
             ),
     )
+}
+
+/// Runs the litmus tests that the memory model's makers have documented the results of.
+fn kernel_litmus(linux: Option<&Path>) -> Result<()> {
+    let tests = source::unpacked(linux)?.join("tools/memory-model/litmus-tests");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&tests).with_context(|| tests.display().to_string())? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "litmus")
+        {
+            files.push(path);
+        }
+    }
+    let mut litmus = Command::new("cargo");
+    litmus.args(["run", "--quiet", "--package", "litmus", "--"]);
+    let log = paths::work("logs")?.join("litmus.log");
+    exec::run_logged(litmus.args(files).current_dir(paths::root()), &log)
 }
 
 fn checkpatch(linux: Option<&Path>) -> Result<()> {
