@@ -7,12 +7,13 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 /// A running target. It is killed when dropped.
 pub struct Target {
     child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
     /// What it said after `ready`.
     pub said: String,
 }
@@ -42,12 +43,14 @@ impl Target {
             .spawn()
             .with_context(|| format!("{command:?}"))?;
         let mut line = String::new();
-        if let Some(stdout) = &mut child.stdout {
-            BufReader::new(stdout).read_line(&mut line)?;
+        let mut stdout = child.stdout.take().map(BufReader::new);
+        if let Some(stdout) = &mut stdout {
+            stdout.read_line(&mut line)?;
         }
         match line.trim_end().strip_prefix("ready") {
             Some(said) => Ok(Self {
                 child,
+                stdout,
                 said: said.trim_start().to_owned(),
             }),
             None => {
@@ -68,6 +71,15 @@ impl Target {
         let stdin = self.child.stdin.as_mut().context("the target's stdin")?;
         stdin.write_all(b"\n")?;
         Ok(())
+    }
+
+    /// Has it go on, and returns what it says then.
+    pub fn ask(&mut self) -> Result<String> {
+        self.go_on()?;
+        let mut line = String::new();
+        let stdout = self.stdout.as_mut().context("the target's stdout")?;
+        stdout.read_line(&mut line)?;
+        Ok(line)
     }
 
     /// Whether it has not ended.

@@ -7,6 +7,8 @@ pub mod elf;
 pub mod flags;
 pub mod query;
 pub mod raw;
+pub mod sched;
 pub mod shapes;
 pub mod signed;
 pub mod tests;
+pub mod trace;

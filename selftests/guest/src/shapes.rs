@@ -14,6 +14,7 @@ use nix::{
     fcntl::{OFlag, open},
     libc,
     mount::{MsFlags, mount},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap, shm_open},
@@ -88,6 +89,10 @@ pub fn run(shape: &str) -> Result<()> {
             shape["signed-".len()..].parse()?,
             usize::from_str_radix(&said, 16)?,
         ),
+        "writer" => write_in_time(),
+        _ if shape.starts_with("maps-reader-") => {
+            read_maps_for_ever(&shape["maps-reader-".len()..])
+        }
         _ if shape.starts_with("reader-") => read_for_ever(&shape["reader-".len()..]),
         "exited-main-thread" => {
             thread::spawn(|| {
@@ -119,14 +124,18 @@ fn make(shape: &str) -> Result<String> {
     }
     match shape {
         "plain" | "exec" | "exec-setuid" | "exited-main-thread" => {}
-        _ if shape.starts_with("reader-") => {}
+        _ if shape.starts_with("reader-") || shape.starts_with("maps-reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
         "split" => {
             let memory = executable()?;
             return Ok(format!("{:x}", memory as usize));
         }
         _ if shape.starts_with("signed-") => return Ok(format!("{:x}", signed::arena()?)),
-        _ if shape.starts_with("vmas-") => alternate(shape["vmas-".len()..].parse()?)?,
+        "writer" => return Ok(format!("{:x}", arena()? as usize)),
+        _ if shape.starts_with("vmas-") => {
+            let base = alternate(shape["vmas-".len()..].parse()?)?;
+            return Ok(format!("{:x}", base.as_ptr() as usize));
+        }
         "flags" => flags::make()?,
         "build-ids" => return build_ids(),
         "secretmem" => secretmem()?,
@@ -169,11 +178,17 @@ fn anonymous(bytes: usize, flags: MapFlags) -> Result<NonNull<c_void>> {
     Ok(unsafe { mmap_anonymous(None, len, prot, flags)? })
 }
 
-/// Maps `count` neighbouring pages that cannot be merged.
-fn alternate(count: usize) -> Result<()> {
+/// Maps `count` neighbouring pages that cannot be merged. Returns the first place.
+fn alternate(count: usize) -> Result<NonNull<c_void>> {
     let base = anonymous(count * PAGE, MapFlags::MAP_PRIVATE)?;
+    forbid_every_other(base, count)?;
+    Ok(base)
+}
+
+/// Forbids writing to every other one of so many pages, which nobody else uses.
+fn forbid_every_other(base: NonNull<c_void>, count: usize) -> Result<()> {
     for page in (0..count).step_by(2) {
-        // SAFETY: The page is of the mapping made above, which nobody else uses.
+        // SAFETY: The caller has mapped the page for this.
         if unsafe { libc::mprotect(base.as_ptr().byte_add(page * PAGE), PAGE, libc::PROT_READ) }
             != 0
         {
@@ -315,6 +330,55 @@ fn read_for_ever(pid: &str) -> Result<()> {
     loop {
         Lockless::open(pid)?.rest(MAPS_LOCKLESS_MIN_BUFFER as usize)?;
     }
+}
+
+/// The same, as text.
+fn read_maps_for_ever(pid: &str) -> Result<()> {
+    loop {
+        fs::read(format!("/proc/{pid}/maps"))?;
+    }
+}
+
+/// Mappings that the writer makes and unmaps each time.
+const WRITTEN: usize = 32;
+/// From the beginning of one time to that of the next.
+const WRITE_PERIOD: Duration = Duration::from_millis(40);
+
+/// Unmaps a range of the arena and maps it anew, period after period. For each line of standard input,
+/// writes how many microseconds after the period began that was done, for each period since the last
+/// line: what one has to wait counts for the others that it keeps waiting.
+fn write_in_time() -> Result<()> {
+    let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+    let place = NonNull::new(arena as *mut c_void).context("null")?;
+    let len = NonZeroUsize::new(WRITTEN * PAGE).context("a page")?;
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+    let mut delays: Vec<u64> = Vec::with_capacity(100_000);
+    let mut next = Instant::now();
+    loop {
+        // SAFETY: The arena is used for nothing but this.
+        unsafe { mmap_anonymous(NonZeroUsize::new(arena), len, prot, flags)? };
+        forbid_every_other(place, WRITTEN)?;
+        // SAFETY: As above.
+        unsafe { munmap(place, WRITTEN * PAGE)? };
+        delays.push(next.elapsed().as_micros().try_into()?);
+        if asked()? {
+            wait()?;
+            let words: Vec<String> = delays.iter().map(u64::to_string).collect();
+            println!("{}", words.join(" "));
+            delays.clear();
+            next = Instant::now();
+        }
+        next += WRITE_PERIOD;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Whether there is something to read from standard input.
+fn asked() -> Result<bool> {
+    let stdin = stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut fds, PollTimeout::ZERO)? > 0)
 }
 
 /// Maps and unmaps pages of the arena at random, for ever: memory, and a program's first page.

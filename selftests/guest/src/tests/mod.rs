@@ -13,18 +13,22 @@ mod flags;
 mod hostile;
 mod lifetime;
 mod locks;
+mod nolock;
 mod off;
 mod request;
 mod same_as_maps;
+mod sections;
 mod sources;
+mod starved;
 mod streams;
 mod token;
 mod whose;
 
+use crate::child::Target;
 use anyhow::Result;
 use maps_lockless::{Error, Process, Request, Snapshot, Source};
 use nix::errno::Errno;
-use std::io;
+use std::{fs, io, time::Instant};
 
 /// A test.
 pub struct Test {
@@ -46,6 +50,19 @@ impl Test {
 /// Reads a process's mappings by the library, from one source.
 fn snapshot(process: &Process, source: Source) -> Result<Snapshot, Error> {
     process.open_source(source, &Request::default())?.snapshot()
+}
+
+/// A process with a million VMAs of a page each, side by side, or with as many as can be made in a
+/// minute: a kernel with KASAN is slow at it. Returns how many there are.
+fn a_million() -> Result<(Target, usize)> {
+    fs::write("/proc/sys/vm/max_map_count", "2000000")?;
+    // It maps more than the VM has, and touches none of it.
+    fs::write("/proc/sys/vm/overcommit_memory", "1")?;
+    let begin = Instant::now();
+    drop(Target::start("vmas-10000")?);
+    let of_a_minute = 10_000 * 60_000 / begin.elapsed().as_millis().max(1) as usize;
+    let count = of_a_minute.clamp(200_000, 1_000_000);
+    Ok((Target::start(&format!("vmas-{count}"))?, count))
 }
 
 /// The errno that a call failed with.
@@ -70,6 +87,9 @@ pub fn on() -> Vec<Test> {
         alloc_failure::tests(),
         lifetime::tests(),
         locks::tests(),
+        nolock::tests(),
+        sections::tests(),
+        starved::tests(),
         churn::tests(),
         whose::tests(),
         cli::tests(),

@@ -2,7 +2,7 @@
 
 //! What a reader asks for by ioctl(2), and gets.
 
-use super::{Test, errno};
+use super::{Test, a_million, errno};
 use crate::{
     child::Target,
     query,
@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{BuildId, MappingRef, wire::*};
 use nix::{errno::Errno, libc};
-use std::{fs, time::Instant};
+use std::fs;
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 const REQUEST: usize = size_of::<maps_lockless_request>();
@@ -294,15 +294,7 @@ fn one_open_file() -> Result<()> {
 
 /// The limits of what one read does, and that a reader gets on all the same.
 fn nothing() -> Result<()> {
-    fs::write("/proc/sys/vm/max_map_count", "2000000")?;
-    // It maps more than the VM has, and touches none of it.
-    fs::write("/proc/sys/vm/overcommit_memory", "1")?;
-    // As many as can be made in a minute, for a kernel with KASAN is slow at it.
-    let begin = Instant::now();
-    drop(Target::start("vmas-10000")?);
-    let of_a_minute = 10_000 * 60_000 / begin.elapsed().as_millis().max(1) as usize;
-    let count = of_a_minute.clamp(200_000, 1_000_000);
-    let target = Target::start(&format!("vmas-{count}"))?;
+    let (target, count) = a_million()?;
     let request = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_READ,
         vma_flags_none: MAPS_LOCKLESS_VMA_READ,

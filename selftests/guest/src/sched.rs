@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where threads run, and who goes first.
+
+#![expect(unsafe_code, reason = "sched_setscheduler(2) has no safe form")]
+
+use anyhow::Result;
+use nix::{
+    libc,
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use std::{fs, io, path::Path};
+
+/// The calling thread, for the functions below.
+pub const THIS: u32 = 0;
+
+/// Has a thread run on one CPU.
+pub fn pin(thread: u32, cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(thread.try_into()?), &set)?;
+    Ok(())
+}
+
+/// Has a thread run where nobody else wants to.
+pub fn idle(thread: u32) -> Result<()> {
+    schedule(thread, libc::SCHED_IDLE, 0)
+}
+
+/// Has a thread run before all that are not of real time, for as long as it likes.
+pub fn real_time(thread: u32) -> Result<()> {
+    schedule(thread, libc::SCHED_FIFO, 10)
+}
+
+fn schedule(thread: u32, policy: libc::c_int, priority: libc::c_int) -> Result<()> {
+    let param = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: The kernel only reads the struct.
+    match unsafe { libc::sched_setscheduler(thread.try_into()?, policy, &raw const param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error().into()),
+    }
+}
+
+/// Lets real-time threads have a CPU for themselves alone, until this is dropped.
+pub struct Unlimited(Vec<(String, String)>);
+
+impl Unlimited {
+    /// Takes away both of the kernel's ways to leave others a share: throttling, and the fair server.
+    pub fn new(cpu: usize) -> Result<Self> {
+        let mut before = Vec::new();
+        for (path, value) in [
+            ("/proc/sys/kernel/sched_rt_runtime_us".to_owned(), "-1"),
+            (
+                format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime"),
+                "0",
+            ),
+        ] {
+            if Path::new(&path).exists() {
+                let was = fs::read_to_string(&path)?;
+                fs::write(&path, value)?;
+                before.push((path, was));
+            }
+        }
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Unlimited {
+    fn drop(&mut self) {
+        for (path, value) in &self.0 {
+            let _ = fs::write(path, value.trim_end());
+        }
+    }
+}
