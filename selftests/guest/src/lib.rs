@@ -12,4 +12,5 @@ pub mod sched;
 pub mod shapes;
 pub mod signed;
 pub mod tests;
+pub mod torture;
 pub mod trace;

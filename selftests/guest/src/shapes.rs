@@ -93,6 +93,7 @@ pub fn run(shape: &str) -> Result<()> {
         _ if shape.starts_with("maps-reader-") => {
             read_maps_for_ever(&shape["maps-reader-".len()..])
         }
+        "restless" => restless(),
         _ if shape.starts_with("reader-") => read_for_ever(&shape["reader-".len()..]),
         "exited-main-thread" => {
             thread::spawn(|| {
@@ -135,6 +136,10 @@ fn make(shape: &str) -> Result<String> {
         _ if shape.starts_with("vmas-") => {
             let base = alternate(shape["vmas-".len()..].parse()?)?;
             return Ok(format!("{:x}", base.as_ptr() as usize));
+        }
+        "restless" => {
+            let pages = alternate(RESTLESS_PAGES)?.as_ptr() as usize;
+            ARENA.store(pages, std::sync::atomic::Ordering::Relaxed);
         }
         "flags" => flags::make()?,
         "build-ids" => return build_ids(),
@@ -451,6 +456,31 @@ fn split() -> Result<()> {
             }
         }
     }
+}
+
+/// Neighbouring pages that a writer which never rests merges and splits.
+pub const RESTLESS_PAGES: usize = 4000;
+
+/// Gives pages the permissions of their neighbours and back, for ever, in two threads.
+fn restless() -> Result<()> {
+    let base = ARENA.load(std::sync::atomic::Ordering::Relaxed);
+    let half = RESTLESS_PAGES / 2;
+    let change = move |first: usize| -> Result<()> {
+        loop {
+            for page in (first..first + half).step_by(2) {
+                let memory = NonNull::new((base + page * PAGE) as *mut c_void).context("null")?;
+                for protection in [
+                    ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                    ProtFlags::PROT_READ,
+                ] {
+                    // SAFETY: The pages are used for nothing but this.
+                    unsafe { mprotect(memory, PAGE, protection)? };
+                }
+            }
+        }
+    };
+    thread::spawn(move || change(half));
+    change(0)
 }
 
 /// How many executable mappings are split.

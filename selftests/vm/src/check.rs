@@ -18,7 +18,7 @@ use std::{
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[

@@ -51,7 +51,7 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
     file("/init", &programs.join("init"))?;
     file("/bin/busybox", Path::new("/bin/busybox"))?;
     file("/bin/demo", &demo)?;
-    for name in ["lsmaps", "target", "guest-tests"] {
+    for name in ["lsmaps", "target", "guest-tests", "torture"] {
         file(&format!("/bin/{name}"), &programs.join(name))?;
     }
     file("/bin/target-dynamic", &dynamic)?;

@@ -64,6 +64,16 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Torture maps_lockless in the VM for a set time, see docs/testing.md.
+    Torture {
+        #[command(flatten)]
+        kernel: Kernel,
+        #[command(flatten)]
+        machine: qemu::Machine,
+        /// For how long.
+        #[arg(long, default_value_t = 1800)]
+        seconds: u64,
+    },
     /// Open a shell in the VM. It ends with the shell.
     Shell(Kernel),
     /// Build the kernel only.
@@ -113,6 +123,19 @@ fn run(options: Options) -> Result<ExitCode> {
         } => {
             let command: Vec<&str> = command.iter().map(String::as_str).collect();
             vm_command(linux, kernel.flavour, &command, timeout)
+        }
+        Command::Torture {
+            kernel: Kernel { flavour },
+            machine,
+            seconds,
+        } => {
+            let image = build::kernel(linux, flavour)?;
+            let time = seconds.to_string();
+            let command = ["/bin/torture", "--seconds", &time];
+            let vm = qemu::Vm::new(flavour, &image, &command, qemu::Console::Raw)?.sized(machine);
+            println!("# kernel: {}", flavour.name());
+            // It comes to its end late where memory is scarce and the machine busy.
+            vm.passthrough(seconds + 600)
         }
         Command::Shell(Kernel { flavour }) => {
             let image = build::kernel(linux, flavour)?;

@@ -39,6 +39,27 @@ pub struct Vm {
     /// What the command hands out.
     files: PathBuf,
     console: Console,
+    machine: Machine,
+}
+
+/// How large a VM is.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Machine {
+    /// CPUs of the VM.
+    #[arg(long = "smp", default_value_t = 2)]
+    cpus: u32,
+    /// Megabytes of the VM's memory, instead of what is usual for the kernel.
+    #[arg(long)]
+    memory: Option<u32>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            memory: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +100,13 @@ impl Vm {
             status: logs.join(format!("status-{}", flavour.name())),
             files: logs.join(format!("files-{}", flavour.name())),
             console,
+            machine: Machine::default(),
         })
+    }
+
+    /// The same VM, as large as this.
+    pub fn sized(self, machine: Machine) -> Self {
+        Self { machine, ..self }
     }
 
     fn qemu(&self) -> Command {
@@ -91,15 +118,15 @@ impl Vm {
         // q35 tells interrupts by tables. The older pc has a loop in ACPI's language for it, which the
         // kernel gives up on after 30 s: an emulated KASAN kernel on a busy machine takes longer.
         qemu.args(["-machine", "q35"]);
-        qemu.args(["-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
-            // KASAN's shadow takes an eighth, and more is held back from reuse.
-            .args([
-                "-m",
-                match self.flavour {
-                    Flavour::Kasan | Flavour::Strict => "4096",
-                    _ => "2048",
-                },
-            ])
+        // KASAN's shadow takes an eighth, and more is held back from reuse.
+        let usual = match self.flavour {
+            Flavour::Kasan | Flavour::Strict => 4096,
+            _ => 2048,
+        };
+        let Machine { cpus, memory } = self.machine;
+        qemu.args(["-smp", &cpus.to_string()])
+            .args(["-m", &memory.unwrap_or(usual).to_string()])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(&self.image)
             .arg("-initrd")

@@ -15,6 +15,7 @@ mod lifetime;
 mod locks;
 mod nolock;
 mod off;
+mod progress;
 mod request;
 mod same_as_maps;
 mod sections;
@@ -22,6 +23,7 @@ mod sources;
 mod starved;
 mod streams;
 mod token;
+mod torture;
 mod whose;
 
 use crate::child::Target;
@@ -93,7 +95,9 @@ pub fn on() -> Vec<Test> {
         churn::tests(),
         whose::tests(),
         cli::tests(),
+        progress::tests(),
         streams::tests(),
+        torture::tests(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Torture of `/proc/PID/maps_lockless`: for a set time, processes that change their mappings in
+//! every way are born, read and killed, and nothing that a reader is told may be another process's, be
+//! a kernel address, or break an invariant.
+
+mod counts;
+mod fault;
+mod herd;
+mod key;
+mod peers;
+mod plant;
+mod pressure;
+mod reader;
+mod table;
+mod writer;
+
+pub use plant::PLANTS;
+pub use writer::run as writer;
+
+use anyhow::{Context, Error, Result, ensure};
+use counts::{Counts, MUTATIONS, READS};
+use herd::Herd;
+use reader::Reader;
+use std::{
+    fs,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Threads that read maps_lockless.
+const READERS: u64 = 4;
+
+/// What to do.
+#[derive(Debug)]
+pub struct Options {
+    /// For how long.
+    pub time: Duration,
+    /// What to plant of [`PLANTS`], or nothing.
+    pub plant: String,
+}
+
+/// A run.
+struct Run {
+    begin: Instant,
+    time: Duration,
+    plant: String,
+    counts: Counts,
+    herd: Herd,
+    /// Whether allocations can be made to fail.
+    failslab: bool,
+    over: AtomicBool,
+    failures: Mutex<Vec<Error>>,
+}
+
+impl Run {
+    fn is_over(&self) -> bool {
+        self.over.load(Relaxed) || self.begin.elapsed() >= self.time
+    }
+
+    /// Ends the run where something failed.
+    fn note(&self, result: Result<()>) {
+        if let Err(error) = result {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.push(error);
+            self.over.store(true, Relaxed);
+        }
+    }
+}
+
+/// Any sequence of numbers that is not regular.
+struct Rng(u64);
+
+impl Rng {
+    fn new(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// A number below `end`, or 0.
+    fn below(&mut self, end: u64) -> u64 {
+        // xorshift64.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % end.max(1)
+    }
+}
+
+/// Tortures, and prints the closing table. Fails where anything did.
+pub fn run(options: Options) -> Result<()> {
+    fs::create_dir_all("/tmp/torture")?;
+    let scanned = pressure::scanned();
+    let failslab = fault::is_possible();
+    if failslab {
+        fault::prepare()?;
+    } else {
+        println!("# skipped: failing allocations, for this kernel has no failslab");
+    }
+    let run = Run {
+        begin: Instant::now(),
+        time: options.time,
+        plant: options.plant,
+        counts: Counts::create()?,
+        herd: Herd::default(),
+        failslab,
+        over: AtomicBool::new(false),
+        failures: Mutex::new(Vec::new()),
+    };
+    thread::scope(|scope| {
+        let run = &run;
+        scope.spawn(|| run.note(herd::breed(run).context("herd")));
+        scope.spawn(|| run.note(pressure::press(run).context("memory pressure")));
+        scope.spawn(|| run.note(peers::read_on(run)));
+        for number in 0..READERS {
+            scope.spawn(move || {
+                let read = Reader::new(run, number).and_then(|mut reader| reader.read_on());
+                run.note(read);
+            });
+        }
+    });
+    let seconds = run.begin.elapsed();
+    let scanned = pressure::scanned() - scanned;
+    if !run.over.load(Relaxed) {
+        run.note(nobody_was_idle(&run, scanned));
+    }
+    let failures = run
+        .failures
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    table::print(seconds, &run.counts, scanned, failslab, failures.len());
+    for failure in &failures {
+        println!("failure: {failure:#}");
+    }
+    ensure!(failures.is_empty(), "{} failures", failures.len());
+    Ok(())
+}
+
+/// Every kind of reader and writer did something.
+fn nobody_was_idle(run: &Run, scanned: u64) -> Result<()> {
+    for name in MUTATIONS.iter().chain(&READS) {
+        ensure!(run.counts.get(name) > 0, "broken: idle: {name}");
+    }
+    for name in [
+        "records in arenas",
+        "proved consistent",
+        "gone meanwhile",
+        "killed",
+    ] {
+        ensure!(run.counts.get(name) > 0, "broken: idle: {name}");
+    }
+    if run.failslab {
+        let failed = run
+            .counts
+            .errors()
+            .iter()
+            .any(|(errno, _)| *errno == nix::errno::Errno::ENOMEM);
+        ensure!(failed, "broken: idle: failing allocations");
+    }
+    ensure!(scanned > 0, "broken: idle: memory pressure");
+    Ok(())
+}
