@@ -38,7 +38,16 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
 
     // See gen_init_cpio.c in Linux for the format.
     let mut list = String::new();
-    for name in ["/bin", "/dev", "/lib", "/lib64", "/proc", "/run", "/sys"] {
+    for name in [
+        "/bin",
+        "/dev",
+        "/kselftest",
+        "/lib",
+        "/lib64",
+        "/proc",
+        "/run",
+        "/sys",
+    ] {
         writeln!(list, "dir {name} 755 0 0")?;
     }
     writeln!(list, "dir /tmp 1777 0 0")?;
@@ -56,6 +65,9 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
     }
     file("/bin/target-dynamic", &dynamic)?;
     file("/bin/reader32", &reader32(&dir)?)?;
+    for (name, program) in kselftests(kernel, &dir.join("kselftest"))? {
+        file(&format!("/kselftest/{name}"), &program)?;
+    }
     for library in libraries(&dynamic)? {
         let name = library
             .file_name()
@@ -141,6 +153,41 @@ fn reader32(dir: &Path) -> Result<PathBuf> {
             .arg(paths::root().join("selftests/guest/reader32.c")),
     )?;
     Ok(program)
+}
+
+/// Builds the series' own tests by their Makefile, in the tree that the kernel was built of. They need
+/// the C library, and of the kernel's headers only that of the format. Returns their names and where
+/// they are.
+fn kselftests(kernel: &Path, output: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let source = kernel
+        .ancestors()
+        .map(|dir| dir.join("tools/testing/selftests/maps_lockless"))
+        .find(|source| source.exists())
+        .context("the kernel's tree has no selftests of maps_lockless")?;
+    fs::create_dir_all(output)?;
+    exec::run(
+        Command::new("make")
+            // make does not know that they depend on the header of the format.
+            .args(["--silent", "--always-make", "-C"])
+            .arg(&source)
+            .arg(format!("OUTPUT={}", output.display()))
+            .arg(format!(
+                "KHDR_INCLUDES=-isystem {}",
+                paths::root().join("kernel/tree/include/uapi").display()
+            ))
+            .args(["USERCFLAGS=-Werror", "USERLDFLAGS=-static"])
+            .env_remove("MAKEFLAGS"),
+    )?;
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(&source)? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new("c")) {
+            let name = path.file_stem().and_then(OsStr::to_str).context("name")?;
+            programs.push((name.to_owned(), output.join(name)));
+        }
+    }
+    programs.sort();
+    Ok(programs)
 }
 
 /// The shared libraries that a program is loaded with, its loader included.

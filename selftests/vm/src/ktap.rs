@@ -30,40 +30,67 @@ impl Count {
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
-
-    fn total(self) -> u32 {
-        self.passed + self.failed + self.skipped
-    }
 }
 
 /// Collects results as lines come in.
 #[derive(Default)]
 pub struct Reader {
     plan: Option<u32>,
+    /// How many results came in, each of which may stand for many tests.
+    results: u32,
     count: Count,
+    /// The tests that the next result stands for, which are indented.
+    nested: Option<Box<Reader>>,
 }
 
 impl Reader {
     /// Takes a line of output, which may have nothing to do with KTAP.
     pub fn line(&mut self, line: &str) {
         let line = line.trim_end();
-        let skipped = line.contains("# SKIP");
-        if let Some(plan) = line.strip_prefix("1..").and_then(|n| n.parse().ok()) {
+        if let Some(inner) = line.strip_prefix("  ") {
+            if inner.starts_with("TAP version") || inner.starts_with("KTAP version") {
+                self.nested = Some(Box::default());
+            }
+            if let Some(nested) = &mut self.nested {
+                nested.line(inner);
+            }
+        } else if let Some(plan) = line.strip_prefix("1..").and_then(|n| n.parse().ok()) {
             self.plan = Some(plan);
         } else if line.starts_with("not ok ") {
-            self.count.failed += 1;
-        } else if line.starts_with("ok ") && skipped {
-            self.count.skipped += 1;
+            self.result(Count::one(false));
+        } else if line.starts_with("ok ") && line.contains("# SKIP") {
+            self.result(Count {
+                skipped: 1,
+                ..Count::default()
+            });
         } else if line.starts_with("ok ") {
-            self.count.passed += 1;
+            self.result(Count::one(true));
+        }
+    }
+
+    /// Counts nested tests in the place of the one that ran them. That has failed by itself where
+    /// none of them has.
+    fn result(&mut self, own: Count) {
+        self.results += 1;
+        match self.nested.take().map(|nested| nested.end()) {
+            Some(nested) => {
+                self.count.add(nested);
+                if nested.failed == 0 {
+                    self.count.failed += own.failed;
+                }
+            }
+            None => self.count.add(own),
         }
     }
 
     /// The results. What was planned and did not report has failed, and so has a run without plan.
     pub fn end(self) -> Count {
         let mut count = self.count;
+        if let Some(nested) = self.nested {
+            count.add(nested.end());
+        }
         count.failed += match self.plan {
-            Some(plan) => plan.saturating_sub(count.total()),
+            Some(plan) => plan.saturating_sub(self.results),
             None => 1,
         };
         count
@@ -154,5 +181,26 @@ mod tests {
     fn what_did_not_report_failed() {
         assert_eq!(read("1..3\nok 1 a\n").failed, 2);
         assert_eq!(read("").failed, 1);
+    }
+    #[test]
+    fn nested_tests_count() {
+        let text = "1..3\n  TAP version 13\n  1..2\n  # RUN\n  ok 1 a\n  not ok 2 b\nnot ok 1 c\n\
+                    \x20 no test: ok\nok 2 d\n  KTAP version 1\n  1..1\n  ok 1 e # SKIP\nok 3 f\n";
+        let count = Count {
+            passed: 2,
+            failed: 1,
+            skipped: 1,
+        };
+        assert_eq!(read(text), count);
+        // One that did not report, one that failed besides, one that died in the middle.
+        assert_eq!(
+            read("1..1\n  TAP version 13\n  1..2\n  ok 1 a\nok 1 b\n").failed,
+            1
+        );
+        assert_eq!(
+            read("1..1\n  TAP version 13\n  1..1\n  ok 1 a\nnot ok 1 b\n").failed,
+            1
+        );
+        assert_eq!(read("1..1\n  TAP version 13\n  1..2\n  ok 1 a\n").failed, 2);
     }
 }

@@ -11,6 +11,7 @@ mod cli;
 mod compat;
 mod flags;
 mod hostile;
+mod kselftest;
 mod lifetime;
 mod locks;
 mod nolock;
@@ -95,6 +96,7 @@ pub fn on() -> Vec<Test> {
         churn::tests(),
         whose::tests(),
         cli::tests(),
+        kselftest::tests(),
         progress::tests(),
         streams::tests(),
         torture::tests(),
@@ -106,5 +108,5 @@ pub fn on() -> Vec<Test> {
 
 /// The tests of a kernel without.
 pub fn off() -> Vec<Test> {
-    off::tests()
+    off::tests().into_iter().chain(kselftest::off()).collect()
 }
