@@ -14,12 +14,12 @@ pub fn as_field(line: &mut Vec<u8>, bytes: &[u8]) {
     escape(line, bytes, |c| c.is_whitespace() || c == '\\');
 }
 
-fn escape(line: &mut Vec<u8>, bytes: &[u8], is_bad: impl Fn(char) -> bool) {
+fn escape(line: &mut Vec<u8>, bytes: &[u8], is_bad_too: impl Fn(char) -> bool) {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             let mut utf8 = [0; 4];
             let utf8 = c.encode_utf8(&mut utf8).as_bytes();
-            if c.is_control() || is_bidi(c) || is_bad(c) {
+            if is_bad(c) || is_bad_too(c) {
                 hex(line, utf8);
             } else {
                 line.extend(utf8);
@@ -27,6 +27,11 @@ fn escape(line: &mut Vec<u8>, bytes: &[u8], is_bad: impl Fn(char) -> bool) {
         }
         hex(line, chunk.invalid());
     }
+}
+
+/// Whether a character may drive a terminal, or mislead who reads it.
+pub fn is_bad(c: char) -> bool {
+    c.is_control() || is_bidi(c)
 }
 
 /// As util-linux does it: `\x1b`.

@@ -7,9 +7,10 @@ use crate::{
     columns::{Column, Row, Value},
     listing::Verdict,
     processes::Target,
+    sanitize,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::json;
+use serde_json::ser::Formatter;
 use std::{
     borrow::Cow,
     io::{self, Write},
@@ -54,13 +55,39 @@ impl<W: Write> Json<W> {
             return Ok(());
         }
         match self.lines {
-            true => {
-                let head = json!({ "type": "head", "schema": SCHEMA });
-                writeln!(self.out, "{head}")
-            }
+            true => writeln!(self.out, "{{\"type\":\"head\",\"schema\":{SCHEMA}}}"),
             false => write!(self.out, "{{\"schema\":{SCHEMA},\"processes\":["),
         }
     }
+}
+
+/// Escapes more than JSON demands, so that no name drives a terminal.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(sanitize::is_bad) {
+            let (good, from) = rest.split_at(at);
+            out.write_all(good.as_bytes())?;
+            let mut chars = from.chars();
+            // All of these are within the first 65536.
+            if let Some(c) = chars.next() {
+                write!(out, "\\u{:04x}", u32::from(c))?;
+            }
+            rest = chars.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+fn write(out: impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(out, Harmless);
+    Ok(value.serialize(&mut serializer)?)
 }
 
 /// The types of objects in lines.
@@ -181,10 +208,13 @@ impl<W: Write> Output for Json<W> {
             if self.processes > 0 {
                 self.out.write_all(b",")?;
             }
-            let head = serde_json::to_string(&Head::new(target))?;
+            let mut head = Vec::new();
+            write(&mut head, &Head::new(target))?;
             // The end of a process closes what begins here.
-            let head = head.strip_suffix('}').unwrap_or(&head);
-            write!(self.out, "\n{head},\"mappings\":[")?;
+            self.out.write_all(b"\n")?;
+            self.out
+                .write_all(head.strip_suffix(b"}").unwrap_or(&head))?;
+            self.out.write_all(b",\"mappings\":[")?;
         }
         self.processes += 1;
         self.mappings = 0;
@@ -198,24 +228,25 @@ impl<W: Write> Output for Json<W> {
             pid: self.lines,
         };
         if self.lines {
-            serde_json::to_writer(&mut self.out, &Line::Mapping(object))?;
+            write(&mut self.out, &Line::Mapping(object))?;
             return self.out.write_all(b"\n");
         }
         let before = if self.mappings > 0 { ",\n " } else { "\n " };
         self.out.write_all(before.as_bytes())?;
         self.mappings += 1;
-        Ok(serde_json::to_writer(&mut self.out, &object)?)
+        write(&mut self.out, &object)
     }
 
     fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
         if self.lines {
             let end = End::new(Some(Head::new(target)), result);
-            serde_json::to_writer(&mut self.out, &Line::End(end))?;
+            write(&mut self.out, &Line::End(end))?;
             return self.out.write_all(b"\n");
         }
-        let end = serde_json::to_string(&End::new(None, result))?;
-        let end = end.strip_prefix('{').unwrap_or(&end);
-        write!(self.out, "],{end}")
+        let mut end = Vec::new();
+        write(&mut end, &End::new(None, result))?;
+        self.out.write_all(b"],")?;
+        self.out.write_all(end.strip_prefix(b"{").unwrap_or(&end))
     }
 
     fn finish(&mut self) -> io::Result<()> {
