@@ -9,12 +9,12 @@ use crate::{
     processes::{self, Target},
     report::Report,
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use maps_lockless::{CaptureReader, CaptureWriter, CapturedProcess, Completeness, Fields};
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{BufWriter, Write},
+    io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -49,8 +49,9 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
     }
     writer.finish().with_context(name)?;
     target_file.keep(path).with_context(name)?;
+    let plural = if processes == 1 { "" } else { "es" };
     eprintln!(
-        "lsmaps: {}: {processes} processes, {mappings} mappings",
+        "lsmaps: {}: {processes} process{plural}, {mappings} mappings",
         name()
     );
     Ok(report)
@@ -114,37 +115,72 @@ impl Drop for Destination {
     }
 }
 
-/// The processes of a capture that the options name: all, if they name none. Fails behind the last one if
-/// one of them is not there.
-pub fn read<'a>(
-    options: &Options,
+/// The processes of a capture that the options name: all, if they name none.
+pub struct Selected<'a> {
     path: &'a Path,
-) -> Result<impl Iterator<Item = Result<CapturedProcess>> + use<'a>> {
+    reader: CaptureReader<BufReader<File>>,
+    /// Empty: all.
+    wanted: Vec<u32>,
+    /// Those that were not met.
+    missing: Vec<u32>,
+}
+
+pub fn read<'a>(options: &Options, path: &'a Path) -> Result<Selected<'a>> {
     let name = || path.display().to_string();
     let file = File::open(path).with_context(name)?;
-    let reader = CaptureReader::new(file).with_context(name)?;
-    let mut missing = Vec::new();
+    let mut wanted = Vec::new();
     for pid in &options.pids {
         match *pid {
-            Pid::Id(pid) => missing.push(pid),
+            Pid::Id(pid) if wanted.contains(&pid) => {}
+            Pid::Id(pid) => wanted.push(pid),
             Pid::Own => bail!("self is in no capture"),
         }
     }
-    let (all, wanted) = (missing.is_empty(), missing.clone());
-    let captured = reader.map(move |captured| captured.with_context(name));
-    let captured = captured.filter_map(move |captured| match captured {
-        Ok(captured) => (all || wanted.contains(&captured.pid)).then_some(Ok(captured)),
-        Err(error) => Some(Err(error)),
-    });
-    Ok(captured)
+    Ok(Selected {
+        path,
+        reader: CaptureReader::new(BufReader::new(file)).with_context(name)?,
+        missing: wanted.clone(),
+        wanted,
+    })
 }
 
-/// Whose listing a capture holds.
-pub fn target(captured: &CapturedProcess) -> Target {
-    Target {
-        pid: captured.pid,
-        tid: captured.tid,
-        comm: captured.label.clone().into_bytes(),
-        named: true,
+impl Iterator for Selected<'_> {
+    type Item = Result<CapturedProcess>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let wanted = &self.wanted;
+        let found = self.reader.find(|captured| match captured {
+            Ok(captured) => wanted.is_empty() || wanted.contains(&captured.pid),
+            Err(_) => true,
+        })?;
+        if let Ok(captured) = &found {
+            self.missing.retain(|pid| *pid != captured.pid);
+        }
+        Some(found.with_context(|| self.path.display().to_string()))
+    }
+}
+
+impl Selected<'_> {
+    /// At the end: what was named and is not there, and the error that says so.
+    pub fn missing(&self) -> impl Iterator<Item = (Target, Error)> {
+        self.missing.iter().map(|&pid| {
+            let target = Target {
+                pid,
+                tid: None,
+                comm: Vec::new(),
+                named: true,
+            };
+            (target, anyhow!("is not in {}", self.path.display()))
+        })
+    }
+
+    /// Whose listing the capture holds.
+    pub fn target(&self, captured: &CapturedProcess) -> Target {
+        Target {
+            pid: captured.pid,
+            tid: captured.tid,
+            comm: captured.label.clone().into_bytes(),
+            named: !self.wanted.is_empty(),
+        }
     }
 }

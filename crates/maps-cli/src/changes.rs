@@ -45,9 +45,12 @@ pub fn since(options: &Options, filter: &Filter, path: &Path) -> Result<Report> 
     };
     let mut plan = Plan::new(options, filter, &LINE);
     plan.request.fields = Fields::ALL;
-    for before in capture::read(options, path)? {
+    let mut captured = capture::read(options, path)?;
+    while let Some(before) = captured.next() {
         let before = before?;
-        let target = capture::target(&before);
+        let mut target = captured.target(&before);
+        // Of each, its absence is told.
+        target.named = true;
         match later(&plan, &target, now.as_deref()) {
             Ok(after) => {
                 changes.write_since(&mut out, &target, &before, &after)?;
@@ -55,6 +58,9 @@ pub fn since(options: &Options, filter: &Filter, path: &Path) -> Result<Report> 
             }
             Err(error) => report.failed(&target, error)?,
         }
+    }
+    for (target, error) in captured.missing() {
+        report.failed(&target, error)?;
     }
     out.flush().context("standard output")?;
     report.finish();

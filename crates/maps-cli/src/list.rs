@@ -27,13 +27,18 @@ pub fn list(options: &Options, filter: &Filter) -> Result<Report> {
     let mut lister = Lister {
         out,
         report: Report::default(),
+        nowhere: None,
     };
     match &options.from_file {
         Some(file) => {
-            for captured in capture::read(options, file)? {
+            let mut selected = capture::read(options, file)?;
+            while let Some(captured) = selected.next() {
                 let captured = captured?;
-                let target = capture::target(&captured);
+                let target = selected.target(&captured);
                 lister.one(&target, |each| plan.replay(&target, &captured, each))?;
+            }
+            for (target, error) in selected.missing() {
+                lister.one(&target, |_| Err(error))?;
             }
         }
         None => {
@@ -47,6 +52,9 @@ pub fn list(options: &Options, filter: &Filter) -> Result<Report> {
         }
     }
     lister.out.finish().context("standard output")?;
+    for address in lister.nowhere.unwrap_or_default() {
+        lister.report.missing(address);
+    }
     lister.report.finish();
     Ok(lister.report)
 }
@@ -54,6 +62,8 @@ pub fn list(options: &Options, filter: &Filter) -> Result<Report> {
 struct Lister<'a> {
     out: Box<dyn Output + 'a>,
     report: Report,
+    /// Addresses that none of the processes has that were not named one by one.
+    nowhere: Option<Vec<u64>>,
 }
 
 impl Lister<'_> {
@@ -81,7 +91,7 @@ impl Lister<'_> {
     /// Tells a listing that is whole from one that is not.
     fn judge(&mut self, target: &Target, verdict: &Verdict) -> Result<()> {
         match verdict.completeness {
-            Completeness::Gone => {
+            Completeness::Gone if target.named => {
                 let text = "it exited or called execve meanwhile: the listing is not complete";
                 return self.report.failed(target, anyhow!(text));
             }
@@ -94,8 +104,13 @@ impl Lister<'_> {
         if verdict.missing.is_empty() || verdict.totals.mappings > 0 {
             self.report.listed();
         }
-        // Of many processes, few have an address.
-        for address in verdict.missing.iter().filter(|_| target.named) {
+        if !target.named {
+            // Of many processes, few have an address.
+            let nowhere = self.nowhere.get_or_insert(verdict.missing.clone());
+            nowhere.retain(|address| verdict.missing.contains(address));
+            return Ok(());
+        }
+        for address in &verdict.missing {
             let error: Error = anyhow!("nothing is mapped at {address:x}");
             self.report.failed(target, error)?;
         }

@@ -53,6 +53,12 @@ impl Report {
         Ok(())
     }
 
+    /// None of many processes has this address.
+    pub fn missing(&mut self, address: u64) {
+        eprintln!("lsmaps: nothing is mapped at {address:x}");
+        self.failed += 1;
+    }
+
     /// Of a process that the user named, something is to be said that is no error.
     pub fn note(&self, target: &Target, text: &str) {
         if target.named {
