@@ -29,7 +29,7 @@ const TRUTH: &str = "Tearing";
     after_help = "Exit status: 0 all listed, 1 wrong usage, 2 none listed, 42 some not listed.",
     group = ArgGroup::new("view").args(["tree", "summary", "count", "watch", "diff", "record"])
         .conflicts_with_all(["output", "output_all", "format", "raw", "json"]),
-    group = ArgGroup::new("live").args(["all", "comm", "tid"]).multiple(true).conflicts_with("from_file"),
+    group = ArgGroup::new("live").args(["all", "comm", "tid"]).multiple(true).conflicts_with_all(["from_file", "diff"]),
 )]
 pub struct Options {
     /// IDs of processes, or self.
@@ -128,7 +128,8 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = TIME)]
     pub diff: Option<PathBuf>,
     /// Write all that is known to FILE.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = TIME)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "from_file",
+        help_heading = TIME)]
     pub record: Option<PathBuf>,
     /// List what --record wrote.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = TIME)]
@@ -147,7 +148,7 @@ pub struct Options {
 
     /// What to read from: auto, lockless, query (PROCMAP_QUERY) or maps.
     #[arg(long, value_enum, default_value_t, hide_default_value = true, hide_possible_values = true,
-        help_heading = TRUTH)]
+        conflicts_with = "from_file", help_heading = TRUTH)]
     pub source: SourceOption,
 }
 
