@@ -49,7 +49,12 @@ pub fn watch(options: &Options, filter: &Filter, interval: Duration) -> Result<R
         if first || looks_for_more {
             let targets = match processes::select(options) {
                 // Those that come later are found.
-                Err(error) if !first && error.is::<NoneRunning>() => Vec::new(),
+                Err(error) if error.is::<NoneRunning>() => {
+                    if first {
+                        eprintln!("lsmaps: {error}: waiting for one");
+                    }
+                    Vec::new()
+                }
                 result => result?,
             };
             for target in targets {
