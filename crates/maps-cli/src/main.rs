@@ -16,7 +16,7 @@ mod sanitize;
 mod size;
 mod watch;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use clap::Parser;
 use columns::Column;
 use filter::Filter;
@@ -56,11 +56,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<Report> {
     if options.short_help {
-        io::stdout().write_all(SHORT_HELP.as_bytes())?;
+        let written = io::stdout().write_all(SHORT_HELP.as_bytes());
+        written.context("standard output")?;
         return Ok(Report::default());
     }
     if options.list_columns {
-        return list_columns();
+        list_columns().context("standard output")?;
+        return Ok(Report::default());
     }
     let filter = Filter::new(options)?;
     if let Some(interval) = options.watch {
@@ -74,12 +76,12 @@ fn run(options: &Options) -> Result<Report> {
     }
 }
 
-fn list_columns() -> Result<Report> {
+fn list_columns() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for column in Column::all() {
         writeln!(out, "{:>12}  {}", column.name(), column.help())?;
     }
-    Ok(Report::default())
+    Ok(())
 }
 
 fn is_broken_pipe(error: &Error) -> bool {

@@ -75,7 +75,10 @@ impl Footer {
         if !self.torn.is_empty() {
             let mut said = "changed while it was read".to_owned();
             if self.processes > 1 {
-                said = format!("{} changed while they were read (", self.torn.len());
+                said = match self.torn.len() {
+                    1 => "1 changed while it was read (".to_owned(),
+                    torn => format!("{torn} changed while they were read ("),
+                };
                 for (i, pid) in self.torn.iter().take(NAMED).enumerate() {
                     let comma = if i > 0 { ", " } else { "" };
                     // Writing to a String does not fail.

@@ -49,14 +49,19 @@ impl Layout {
 
     pub fn write(&self, out: &mut dyn Write, colored: bool) -> io::Result<()> {
         let mut rest = &self.parts[..];
-        let mut last_end = None;
+        let mut last_end: Option<u64> = None;
         while let Some(&(start, ..)) = rest.first() {
             let near = |pair: &[(u64, u64, usize)]| pair[1].0.saturating_sub(pair[0].1) < GAP;
             let count = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
             let (region, behind) = rest.split_at(count);
             let end = region.iter().map(|part| part.1).max().unwrap_or(start);
             if let Some(last) = last_end {
-                writeln!(out, "{:>16}  {} free", "...", human(start - last))?;
+                // No program can have what lies between the halves.
+                if start >> 63 == last >> 63 {
+                    writeln!(out, "{:>16}  {} free", "...", human(start - last))?;
+                } else {
+                    writeln!(out, "{:>16}", "...")?;
+                }
             }
             write!(out, "{start:>16x} [")?;
             let bar = bar(region, start, end);

@@ -164,8 +164,8 @@ impl<W: Write> Output for Summary<W> {
         self.footer.add(target, verdict);
         self.out.write_all(&Self::title(target))?;
         writeln!(self.out)?;
-        self.write_kinds()?;
         if verdict.totals.mappings > 0 {
+            self.write_kinds()?;
             self.layout.write(&mut self.out, self.style.color)?;
         }
         self.kinds = Default::default();

@@ -99,9 +99,9 @@ impl<'a, W: Write> Table<'a, W> {
     fn write(&mut self, line: &Line) -> io::Result<()> {
         let buffer = &mut self.buffer;
         buffer.clear();
-        let (color, reset) = match self.style.color {
-            true => (line.color, line.color),
-            false => (Ansi::new(), Ansi::new()),
+        let color = match self.style.color {
+            true => line.color,
+            false => Ansi::new(),
         };
         write!(buffer, "{color}")?;
         let last = self.columns.len() - 1;
@@ -129,10 +129,10 @@ impl<'a, W: Write> Table<'a, W> {
             }
             used += width + pad;
         }
-        write!(buffer, "{reset:#}")?;
         while buffer.last() == Some(&b' ') {
             buffer.pop();
         }
+        write!(buffer, "{color:#}")?;
         if self.tell_marks && !line.marks.is_empty() {
             write!(buffer, "  # {}", line.marks.join(", "))?;
         }

@@ -77,11 +77,11 @@ impl<W: Write> Tree<W> {
                 }
             }
         }
-        if self.style.color {
-            write!(line, "{color:#}")?;
-        }
         while line.last() == Some(&b' ') {
             line.pop();
+        }
+        if self.style.color {
+            write!(line, "{color:#}")?;
         }
         let marks = marks(row.mapping);
         if !marks.is_empty() {
