@@ -5,9 +5,11 @@
 //! What is committed and made by these tests is rewritten with `SNAPSHOTS=overwrite cargo test -p maps-cli`.
 
 mod captures;
+mod generated;
 mod golden;
 mod help;
 mod live;
+mod names;
 #[expect(
     dead_code,
     reason = "of the program's, the definition is what counts here"
