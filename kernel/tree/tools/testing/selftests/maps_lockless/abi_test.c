@@ -343,11 +343,11 @@ TEST_F_TIMEOUT(abi, ends_at_budget, 180)
 	ASSERT_EQ(0, set_request(fd, &request));
 	for (;;) {
 		read_batch(_metadata, fd, &batch, MAX);
-		EXPECT_EQ(0, batch.header.count);
+		ASSERT_EQ(0, batch.header.count);
 		EXPECT_NE(0, batch.header.flags & MAPS_LOCKLESS_BATCH_SELECTED);
 		if (batch.header.flags & MAPS_LOCKLESS_BATCH_FINAL)
 			break;
-		EXPECT_EQ(MAPS_LOCKLESS_END_BUDGET, batch.header.end_reason);
+		ASSERT_EQ(MAPS_LOCKLESS_END_BUDGET, batch.header.end_reason);
 		EXPECT_LT(next, batch.header.next);
 		next = batch.header.next;
 		reads++;
