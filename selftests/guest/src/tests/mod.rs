@@ -23,6 +23,7 @@ mod sections;
 mod sources;
 mod starved;
 mod streams;
+mod tearing;
 mod token;
 mod torture;
 mod whose;
@@ -95,6 +96,7 @@ pub fn on() -> Vec<Test> {
         starved::tests(),
         churn::tests(),
         whose::tests(),
+        tearing::tests(),
         cli::tests(),
         kselftest::tests(),
         progress::tests(),

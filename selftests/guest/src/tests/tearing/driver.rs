@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Has a process change and reads meanwhile: between batches, where it is certain what is seen, and on
+//! two CPUs at once, where it is not.
+
+use super::{
+    effect::{Arena, Effect},
+    mutator::{Drive, Mutator},
+    tally::{Mode, Piece, Tally},
+};
+use crate::{
+    invariants::Listing,
+    raw::{HEADER, Lockless, MAPS},
+    shapes::PAGE,
+};
+use anyhow::{Context, Result, ensure};
+use maps_lockless::wire::*;
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
+/// More than CPUs, so that some are preempted within a lookup.
+const READERS: usize = 3;
+/// A buffer that has room for one record with a short name, and not for two without.
+const ONE_RECORD: usize = HEADER + size_of::<maps_lockless_vma>() + 64;
+/// How long to read at least,
+const TIME: Duration = Duration::from_millis(1000);
+/// and at most, for an outcome that has not been seen yet.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is read of places, and the pages that stay between them.
+struct Window {
+    file: Lockless,
+    /// Bytes of a buffer.
+    size: usize,
+    start: u64,
+}
+
+impl Window {
+    /// Of so many places, with a buffer of so many bytes. A batch has `max_records`, or as many as
+    /// have room.
+    fn new(
+        effect: &Effect,
+        mutator: &Mutator,
+        places: usize,
+        size: usize,
+        max_records: u32,
+    ) -> Result<Self> {
+        let base = mutator.shared.base.load(SeqCst);
+        let stays = match effect.arena {
+            Arena::Mapped => PAGE,
+            Arena::Heap | Arena::Stack => 0,
+        };
+        let end = base + (places - 1) * effect.stride() + effect.pages * PAGE + stays;
+        let request = maps_lockless_request {
+            start: (base - stays) as u64,
+            end: end as u64,
+            max_records,
+            ..MAPS
+        };
+        Ok(Self {
+            file: Lockless::with_request(mutator.pid(), request)?,
+            size,
+            start: request.start,
+        })
+    }
+
+    /// Lists them, and has `meanwhile` happen after `batches`. Nothing where it was over before.
+    fn list(
+        &mut self,
+        effect: &Effect,
+        batches: usize,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<(Listing, Vec<Piece>)>> {
+        let mut listing = Listing::from(self.start);
+        let mut pieces = Vec::new();
+        self.file.seek(0)?;
+        let mut read = |listing: &mut Listing| {
+            let batch = self.file.batch(self.size)?;
+            listing.add(batch.bytes())?;
+            pieces.extend(batch.vmas()?.iter().map(|vma| Piece::new(effect, vma)));
+            anyhow::Ok(())
+        };
+        for _ in 0..batches {
+            if listing.is_over() {
+                return Ok(None);
+            }
+            read(&mut listing)?;
+        }
+        meanwhile()?;
+        while !listing.is_over() {
+            read(&mut listing)?;
+        }
+        ensure!(listing.is_complete(), "the mutator ended");
+        Ok(Some((listing, pieces)))
+    }
+}
+
+/// The pieces of a place, whose pages on either side must be there.
+fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<&'a Piece>> {
+    let end = start + (effect.pages * PAGE) as u64;
+    if effect.arena == Arena::Mapped {
+        let page = PAGE as u64;
+        for stays in [start - page, end] {
+            let there = pieces
+                .iter()
+                .any(|piece| (piece.start, piece.end) == (stays, stays + page));
+            ensure!(
+                there,
+                "{stays:x}, which stays mapped, is missing: {pieces:x?}"
+            );
+        }
+    }
+    let within = |piece: &&Piece| piece.start < end && piece.end > start;
+    Ok(pieces.iter().filter(within).collect())
+}
+
+/// The change after each of the listing's batches, which have one record each.
+fn between_batches(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
+    let mutator = Mutator::start(effect, Drive::ByHand)?;
+    let base = mutator.shared.base.load(SeqCst) as u64;
+    // A batch that has what was asked for ends at once, one without room behind the gap that follows.
+    for (size, max_records) in [(MAX, 1), (ONE_RECORD, 0)] {
+        for batches in 0.. {
+            mutator.reset()?;
+            let mut window = Window::new(effect, &mutator, 1, size, max_records)?;
+            at_rest(effect, &mut window)?;
+            let listed = window.list(effect, batches, || mutator.change())?;
+            let Some((listing, pieces)) = listed else {
+                break;
+            };
+            let pieces = of_place(effect, &pieces, base)?;
+            tally.add(&listing, &pieces, base, Mode::Between)?;
+            at_rest(effect, &mut window)?;
+        }
+    }
+    Ok(())
+}
+
+/// Between changes, listings have the same token and show the same.
+fn at_rest(effect: &Effect, window: &mut Window) -> Result<()> {
+    let mut list = || {
+        window
+            .list(effect, 0, || Ok(()))?
+            .context("over before it began")
+    };
+    let ((first, _), (second, _)) = (list()?, list()?);
+    ensure!(
+        first.agrees(&second)?,
+        "at rest: {first:?}, then {second:?}"
+    );
+    Ok(())
+}
+
+/// Readers and the mutator at once, until every outcome has been seen.
+fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
+    let mutator = Mutator::start(effect, Drive::Free)?;
+    let shared = Mutex::new(tally);
+    let stop = AtomicBool::new(false);
+    let lock = || {
+        shared
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a reader panicked"))
+    };
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut window = Window::new(effect, &mutator, effect.places(), MAX, 0)?;
+                    let mut earlier: Option<Listing> = None;
+                    while !stop.load(SeqCst) {
+                        let (listing, samples) = sample(effect, &mutator, &mut window)?;
+                        let mut tally = lock()?;
+                        tally.listings += 1;
+                        tally.left_out += (effect.places() - samples.len()) as u64;
+                        for (base, pieces) in samples {
+                            let pieces: Vec<_> = pieces.iter().collect();
+                            tally.add(&listing, &pieces, base, Mode::Within)?;
+                        }
+                        drop(tally);
+                        if let Some(earlier) = &earlier {
+                            earlier.agrees(&listing)?;
+                        }
+                        earlier = Some(listing);
+                    }
+                    anyhow::Ok(())
+                })
+            })
+            .collect();
+        let begin = Instant::now();
+        let mut enough = false;
+        while !enough && begin.elapsed() < TIMEOUT && !readers.iter().any(|r| r.is_finished()) {
+            thread::sleep(Duration::from_millis(20));
+            enough = begin.elapsed() >= TIME && lock().is_ok_and(|tally| tally.unseen().is_empty());
+        }
+        stop.store(true, SeqCst);
+        for reader in readers {
+            let result = reader.join();
+            result.map_err(|_| anyhow::anyhow!("a reader panicked"))??;
+        }
+        anyhow::Ok(())
+    })?;
+    let failed = mutator.shared.failed.load(SeqCst);
+    ensure!(!failed, "the mutator could not do what it was to do");
+    Ok(())
+}
+
+/// Lists a window once. Returns the places that were not made anew meanwhile, and their pieces.
+#[expect(clippy::type_complexity, reason = "said once")]
+fn sample(
+    effect: &Effect,
+    mutator: &Mutator,
+    window: &mut Window,
+) -> Result<(Listing, Vec<(u64, Vec<Piece>)>)> {
+    let epochs = &mutator.shared.epochs[..effect.places()];
+    let load = || -> Vec<u32> { epochs.iter().map(|epoch| epoch.load(SeqCst)).collect() };
+    let before = load();
+    let listed = window.list(effect, 0, || Ok(()))?;
+    let (listing, pieces) = listed.context("over before it began")?;
+    let after = load();
+    let base = mutator.shared.base.load(SeqCst);
+    let mut samples = Vec::new();
+    for (place, epoch) in before.iter().enumerate() {
+        let start = (base + place * effect.stride()) as u64;
+        let pieces = of_place(effect, &pieces, start)?;
+        if *epoch == after[place] && epoch.is_multiple_of(2) {
+            samples.push((start, pieces.into_iter().cloned().collect()));
+        }
+    }
+    Ok((listing, samples))
+}
+
+/// Shows an effect in both ways, and prints what was seen how often.
+pub fn show(effect: &'static Effect) -> Result<Tally> {
+    let mut tally = Tally::new(effect);
+    let result = between_batches(effect, &mut tally)
+        .and_then(|()| within_a_batch(effect, &mut tally))
+        .with_context(|| effect.name);
+    tally.print();
+    result?;
+    tally.finish()?;
+    Ok(tally)
+}
