@@ -265,10 +265,10 @@ proptest! {
             }
         }
         for change in &changes {
-            if let Change::Added(new) | Change::Changed { after: new, .. } = change
-                && !patched.contains(new)
-            {
-                patched.push((*new).clone());
+            if let Change::Added(new) | Change::Changed { after: new, .. } = change {
+                if !patched.contains(new) {
+                    patched.push((*new).clone());
+                }
             }
         }
         patched.sort_by_key(|mapping| mapping.start);
