@@ -230,3 +230,6 @@ impl Tally {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
