@@ -16,6 +16,7 @@ mod names;
 )]
 #[path = "../../src/options.rs"]
 mod options;
+mod screenshots;
 
 use std::{env, fs, path::Path, process::Command};
 
