@@ -17,6 +17,7 @@ mod names;
 #[path = "../../src/options.rs"]
 mod options;
 mod screenshots;
+mod terminal;
 
 use std::{env, fs, path::Path, process::Command};
 

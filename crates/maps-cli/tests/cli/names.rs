@@ -90,7 +90,7 @@ fn output(args: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 /// What is left of a text without the escape sequences that colours are made of.
-fn without_colors(text: &str) -> String {
+pub fn without_colors(text: &str) -> String {
     let mut rest = text;
     let mut left = String::new();
     while let Some((before, after)) = rest.split_once("\x1b[") {
