@@ -141,6 +141,11 @@ impl Watch<'_> {
                 }
                 Event::Failed(error) => {
                     let target = target.clone();
+                    if error.is_unsupported() {
+                        // It would be for ever.
+                        self.monitor.remove(&pid);
+                        self.targets.remove(&pid);
+                    }
                     // Not the output's.
                     let _ = self.report.failed(&target, error.into());
                 }

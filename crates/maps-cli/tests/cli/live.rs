@@ -49,14 +49,14 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// A file of this test, removed with it.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -155,4 +155,20 @@ fn a_watch_of_a_name_waits_for_it() {
     watch.wait().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// What cannot be read by the one source that is asked for is not waited for.
+#[test]
+fn a_watch_ends_where_the_kernel_has_no_such_file() {
+    if fs::exists("/proc/self/maps_lockless").unwrap() {
+        return;
+    }
+    let cat = Cat::start();
+    let watch = run(&["--watch=0.05", "--source=lockless", &cat.pid()]);
+    assert_eq!(watch.status.code(), Some(2), "{watch:?}");
+    let told = text(&watch.stderr);
+    assert!(
+        told.starts_with(&format!("lsmaps: {}: ", cat.pid())),
+        "{told}"
+    );
 }
