@@ -4,6 +4,7 @@
 
 use crate::{
     captures::{capture, process},
+    live::Scratch,
     lsmaps,
 };
 use maps_lockless::{Mapping, Name, text};
@@ -181,10 +182,10 @@ proptest! {
     fn no_change_drives_a_terminal(names in vec(name(), 2..12)) {
         let consistent = ["lockless", "complete", "consistent"];
         let (before, after) = (mappings(&names), mappings(&names[1..]));
-        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("names.capture");
-        std::fs::write(&path, capture(&[process(7, "\x1b[2J", consistent, &before)])).unwrap();
+        let file = Scratch::new("names.capture");
+        std::fs::write(file.path(), capture(&[process(7, "\x1b[2J", consistent, &before)])).unwrap();
         let after = capture(&[process(7, "\u{202e}", consistent, &after)]);
-        let args = ["--color=always", "--from-file=/dev/stdin", "--diff", path.to_str().unwrap()];
+        let args = ["--color=always", "--from-file=/dev/stdin", "--diff", file.path()];
         let shown = without_colors(&String::from_utf8(output(&args, &after)).unwrap());
         prop_assert!(is_harmless(&shown), "{:?}", shown);
         // A title, and at least that one mapping is gone.
