@@ -3,9 +3,11 @@
 //! Streams that a real kernel returned. See data/README.md.
 #![cfg(feature = "std")]
 
+mod byte_order;
+
 use maps_lockless::{
     BuildId, Mapping, MappingRef, NameRef,
-    decode::{Batch, Record, batches},
+    decode::{Batch, DecodeErrorKind, Record, batches},
     text,
     wire::*,
 };
@@ -13,7 +15,11 @@ use std::{fs, path::PathBuf};
 
 fn data(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    fs::read(path.join(name)).unwrap()
+    let bytes = fs::read(path.join(name)).unwrap();
+    if name.ends_with(".stream") {
+        return byte_order::native(bytes);
+    }
+    bytes
 }
 
 fn mappings(batch: &Batch<'_>) -> Vec<Mapping> {
@@ -98,6 +104,21 @@ fn what_maps_showed_is_read_as_the_same() {
         }
         assert!(lines.next().is_none(), "{name}");
     }
+}
+
+/// abi.md: the order is that of the kernel, and the magic number tells a foreign one.
+#[test]
+fn the_other_byte_order_is_refused() {
+    let little = include_bytes!("data/flags.stream");
+    let mut big = little.to_vec();
+    byte_order::swap(&mut big);
+    let parsed = |bytes| Batch::parse(bytes).map(|_| ()).map_err(|error| error.kind);
+    let foreign = Err(DecodeErrorKind::ForeignByteOrder);
+    let expected = match cfg!(target_endian = "little") {
+        true => (Ok(()), foreign),
+        false => (foreign, Ok(())),
+    };
+    assert_eq!((parsed(&little[..]), parsed(&big[..])), expected);
 }
 
 #[test]
