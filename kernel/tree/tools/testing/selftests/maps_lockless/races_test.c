@@ -3,8 +3,8 @@
  * A process that changes its mappings all the time while they are listed: what
  * /proc/PID/maps_lockless guarantees holds at every moment.
  *
- * The environment variable DURATION says for how many seconds each test reads.
- * More than 25 need a longer timeout.
+ * The environment variable DURATION says for how many seconds each test reads, up
+ * to 60.
  */
 #include "common.h"
 
@@ -16,6 +16,9 @@
 #define STAYS 8
 /* Room for a few records. */
 #define SMALL 2048
+/* Seconds for a test, and how many of them it may read on to see what it is for. */
+#define TIMEOUT 150
+#define LONGER 60
 
 enum kind { GONE, READABLE, WRITABLE, FILE_PAGE };
 
@@ -178,13 +181,13 @@ static void *mutate(void *arg)
 	struct model *model = race->model;
 
 	while (!__atomic_load_n(&model->stop, __ATOMIC_SEQ_CST)) {
-		unsigned int changes = 1 + number(race, 100);
+		unsigned int changes = 1 + number(race, 40);
 
 		__atomic_add_fetch(&model->version, 1, __ATOMIC_SEQ_CST);
 		while (changes--)
 			change(race);
 		__atomic_add_fetch(&model->version, 1, __ATOMIC_SEQ_CST);
-		if (!number(race, 4))
+		if (!number(race, 3))
 			rest(race);
 	}
 	return NULL;
@@ -332,7 +335,7 @@ static void check_model(struct __test_metadata *_metadata,
 	}
 }
 
-TEST_F(races, listings)
+TEST_F_TIMEOUT(races, listings, TIMEOUT)
 {
 	struct race *race = &self->race;
 	unsigned int listings = 0, changed = 0, proved = 0, same = 0, modelled = 0;
@@ -341,7 +344,8 @@ TEST_F(races, listings)
 	struct page pages[PAGES];
 	size_t i;
 
-	while (goes_on(race)) {
+	while (goes_on(race) || (!(changed && modelled && same) &&
+				 seconds() < race->until + LONGER)) {
 		__u64 before = version(race);
 
 		ASSERT_EQ(0, lseek(race->fd, 0, SEEK_SET));
@@ -382,7 +386,7 @@ TEST_F(races, listings)
 }
 
 /* A page that stays mapped is found whenever it is looked up. */
-TEST_F(races, lookups)
+TEST_F_TIMEOUT(races, lookups, TIMEOUT)
 {
 	struct race *race = &self->race;
 	__u64 first = version(race);
@@ -405,7 +409,7 @@ TEST_F(races, lookups)
 }
 
 /* What stays writable is found by who asks for that, and nothing else unmarked. */
-TEST_F(races, selected)
+TEST_F_TIMEOUT(races, selected, TIMEOUT)
 {
 	struct race *race = &self->race;
 	struct maps_lockless_request request = {
@@ -451,16 +455,32 @@ TEST_F(races, selected)
 #endif
 }
 
-/* Processes that exit at any moment: each listing says how it ended. */
-TEST(exits)
+FIXTURE(exits)
 {
-	double until = end_of_test();
+	double until;
+};
+
+FIXTURE_SETUP(exits)
+{
+	ASSERT_NE(NULL, map_alternating(300));
+	self->until = end_of_test();
+}
+
+FIXTURE_TEARDOWN(exits)
+{
+}
+
+/* Processes that exit at any moment: each listing says how it ended. */
+TEST_F_TIMEOUT(exits, listings, TIMEOUT)
+{
 	unsigned int complete = 0, gone = 0, no_mm = 0, seed = time(NULL);
+	/* Microseconds that a process lives. */
+	unsigned int most = 1000;
 	struct listing listing;
 
-	ASSERT_NE(NULL, map_alternating(300));
-	while (seconds() < until) {
-		unsigned int delay = rand_r(&seed) % 20000;
+	while (seconds() < self->until ||
+	       (!complete && seconds() < self->until + LONGER)) {
+		unsigned int delay = rand_r(&seed) % most;
 		pid_t pid = fork();
 		__u32 end_reason;
 
@@ -494,6 +514,8 @@ TEST(exits)
 			free_listing(&listing);
 		} while (end_reason != MAPS_LOCKLESS_END_NO_MM);
 		ASSERT_EQ(0, exit_status(pid));
+		/* About as long as it takes to list it. */
+		most = complete > gone ? most / 2 + 1000 : most * 2;
 	}
 	TH_LOG("complete %u, gone %u, no address space %u", complete, gone, no_mm);
 	EXPECT_LT(0, complete);

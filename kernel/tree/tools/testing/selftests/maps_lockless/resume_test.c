@@ -9,6 +9,9 @@
 
 #define VMAS 1200
 #define THREADS 4
+#define ROUNDS 10
+/* Seconds, for kernels with debugging in emulation. */
+#define TIMEOUT 150
 
 static union batch batch;
 
@@ -81,7 +84,7 @@ static void check_from(struct __test_metadata *_metadata,
 		EXPECT_EQ(whole->count, i);
 }
 
-TEST_F(resume, buffers_of_any_size)
+TEST_F_TIMEOUT(resume, buffers_of_any_size, TIMEOUT)
 {
 	size_t sizes[] = { 0, 1, 7, 8, 95, 96, 97, 1000, 5001, MIN, MAX - 1 };
 	size_t least = 0, i;
@@ -128,7 +131,7 @@ TEST_F(resume, one_record_a_read)
 	free_listing(&listing);
 }
 
-TEST_F(resume, from_any_address)
+TEST_F_TIMEOUT(resume, from_any_address, TIMEOUT)
 {
 	size_t i, n;
 
@@ -318,12 +321,12 @@ TEST_F(resume, one_descriptor_looked_up_by_many)
 }
 
 /* Together they get each record once. */
-TEST_F(resume, one_descriptor_read_by_many)
+TEST_F_TIMEOUT(resume, one_descriptor_read_by_many, TIMEOUT)
 {
 	unsigned long reads = 0;
 	int round;
 
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < ROUNDS; round++) {
 		struct reader readers[THREADS] = {};
 		size_t next[THREADS] = {}, i, n;
 
@@ -354,7 +357,7 @@ TEST_F(resume, one_descriptor_read_by_many)
 			free(readers[n].starts);
 		}
 	}
-	EXPECT_LT(20 * VMAS * RECORD / MIN, reads);
+	EXPECT_LT(ROUNDS * VMAS * RECORD / MIN, reads);
 }
 
 int main(int argc, char **argv)
