@@ -5,7 +5,7 @@
 
 use super::{
     effect::{Arena, Effect},
-    mutator::{Drive, Mutator},
+    mutator::{Drive, HEAP_BELOW, Mutator},
     tally::{Mode, Piece, Tally},
 };
 use crate::{
@@ -53,13 +53,14 @@ impl Window {
         max_records: u32,
     ) -> Result<Self> {
         let base = mutator.shared.base.load(SeqCst);
-        let stays = match effect.arena {
-            Arena::Mapped => PAGE,
-            Arena::Heap | Arena::Stack => 0,
+        let (below, behind) = match effect.arena {
+            Arena::Mapped => (PAGE, PAGE),
+            Arena::Heap => (HEAP_BELOW * PAGE, 0),
+            Arena::Stack => (0, 0),
         };
-        let end = base + (places - 1) * effect.stride() + effect.pages * PAGE + stays;
+        let end = base + (places - 1) * effect.stride() + effect.pages * PAGE + behind;
         let request = maps_lockless_request {
-            start: (base - stays) as u64,
+            start: (base - below) as u64,
             end: end as u64,
             max_records,
             ..MAPS

@@ -71,7 +71,7 @@ pub const HEAP_GROWS: Effect = Effect {
     name: "T10 brk that grows the heap",
     arena: Arena::Heap,
     pages: 8,
-    setup: |place| place.brk(0),
+    setup: |place| place.fill_heap_below(),
     before: |place| place.brk(0) && place.brk(4) && place.protect(0..4, R),
     change: |place| place.brk(8),
     show: name,

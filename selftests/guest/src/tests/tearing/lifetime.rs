@@ -11,7 +11,7 @@ use super::{
 use crate::{
     child::Target,
     invariants::Listing,
-    raw::{Lockless, MAPS},
+    raw::{HEADER, Lockless, MAPS},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
@@ -22,6 +22,8 @@ use std::{
 };
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
+/// A buffer for one record, which costs less to make.
+const ONE_RECORD: usize = HEADER + 2 * size_of::<maps_lockless_vma>();
 /// Processes that are started, unless that takes longer than this.
 const ROUNDS: usize = 20;
 const TIME: Duration = Duration::from_secs(4);
@@ -90,34 +92,31 @@ pub fn special() -> Result<()> {
     let own = Lockless::open(std::process::id())?.batch_at(MAX, start)?;
     let own = own.vmas()?.first().context("no [vdso]")?.fields;
     ensure!(own.start == start && own.name_kind == MAPS_LOCKLESS_NAME_SPECIAL);
-    let request = maps_lockless_request {
-        start,
-        end: own.end,
-        ..MAPS
-    };
     rounds(&SPECIAL, |tally, _| {
         let process = VdsoReplacer::start(start..own.end)?;
+        let start = process.vdso();
+        let request = maps_lockless_request {
+            start,
+            // The first mapping alone.
+            end: start + 1,
+            ..MAPS
+        };
         let file = Lockless::with_request(process.pid(), request)?;
-        let mut last = false;
-        for read in 0.. {
-            let batch = file.batch_at(MAX, 0)?;
+        // Judged afterwards, so that little time is spent between reads.
+        let mut batches = vec![file.batch_at(MAX, 0)?];
+        process.go();
+        while !process.is_done()? {
+            batches.push(file.batch_at(ONE_RECORD, 0)?);
+        }
+        batches.push(file.batch_at(MAX, 0)?);
+        for batch in batches {
             let mut listing = Listing::from(start);
             listing.add(batch.bytes())?;
-            let pieces: Vec<_> = batch
-                .vmas()?
-                .iter()
-                .map(|vma| Piece::new(&SPECIAL, vma))
-                .collect();
+            let vmas = batch.vmas()?;
+            let pieces: Vec<_> = vmas.iter().map(|vma| Piece::new(&SPECIAL, vma)).collect();
             let pieces: Vec<_> = pieces.iter().collect();
             tally.listings += 1;
             tally.add(&listing, &pieces, start, Mode::Within)?;
-            if last {
-                return Ok(());
-            }
-            if read == 2 {
-                process.go();
-            }
-            last = process.is_done()?;
         }
         Ok(())
     })
@@ -226,7 +225,7 @@ fn end_meanwhile(
 pub fn execve() -> Result<()> {
     let mm_id = |pid| -> Result<u64> {
         let mut file = Lockless::open(pid)?;
-        Ok(file.batch(crate::raw::HEADER)?.header()?.mm_id)
+        Ok(file.batch(HEADER)?.header()?.mm_id)
     };
     rounds(&EXECVE, |tally, round| {
         end_meanwhile(

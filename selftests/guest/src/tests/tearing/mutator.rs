@@ -36,6 +36,9 @@ pub const PLACES: usize = 8;
 /// Pages of the file that places map.
 const FILE_PAGES: usize = 32;
 
+/// Pages of heap below the place, which are listed with it. Each is a mapping.
+pub const HEAP_BELOW: usize = 16;
+
 pub const NONE: c_int = libc::PROT_NONE;
 pub const R: c_int = libc::PROT_READ;
 pub const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
@@ -199,6 +202,17 @@ impl Place<'_> {
         unsafe { libc::syscall(libc::SYS_brk, self.at(page)) == self.at(page) as libc::c_long }
     }
 
+    /// Has the heap begin with pages that cannot be merged, so that a read takes a while from looking
+    /// up where the heap is to what is in the place.
+    pub fn fill_heap_below(&self) -> bool {
+        let below = (2..=HEAP_BELOW).step_by(2);
+        // SAFETY: As above.
+        let mut protected = below.map(|page| unsafe {
+            libc::mprotect(self.at(0).wrapping_byte_sub(page * PAGE), PAGE, R) == 0
+        });
+        self.brk(0) && protected.all(|done| done)
+    }
+
     /// Has the kernel touch a page, which makes the stack grow down to it.
     pub fn touch(&self, page: usize) -> bool {
         // SAFETY: Nobody uses what is below the stack's end, and so below the red zone.
@@ -285,7 +299,7 @@ fn make_arena(effect: &Effect) -> usize {
         Arena::Heap => {
             // SAFETY: The heap's end is told, and not moved.
             let end = unsafe { libc::syscall(libc::SYS_brk, 0) };
-            (end as usize).next_multiple_of(PAGE)
+            (end as usize).next_multiple_of(PAGE) + HEAP_BELOW * PAGE
         }
         Arena::Stack => {
             // Far below what this process will ever need.

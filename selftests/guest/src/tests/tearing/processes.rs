@@ -8,6 +8,7 @@
 )]
 
 use super::mutator::{R, RW, SharedMemory};
+use crate::shapes::PAGE;
 use anyhow::{Context, Result, ensure};
 use nix::{
     libc::{self, c_int, c_void},
@@ -57,9 +58,12 @@ impl Drop for Fork {
     }
 }
 
-const TOLD: usize = 1;
-const DONE: usize = 2;
-const FAILED: usize = 3;
+const READY: usize = 1;
+const TOLD: usize = 2;
+const DONE: usize = 3;
+const FAILED: usize = 4;
+/// Mappings behind `[vdso]`, which lose what special mappings have after it: that makes the moment last.
+const BEHIND: usize = 256;
 
 /// A process that maps memory over its `[vdso]`, once.
 pub struct VdsoReplacer {
@@ -68,23 +72,50 @@ pub struct VdsoReplacer {
 }
 
 impl VdsoReplacer {
+    /// Starts it, and has it move its `[vdso]` to where it is to be replaced.
     pub fn start(vdso: Range<u64>) -> Result<Self> {
         let shared = SharedMemory::new()?;
-        let word = &shared.word;
+        let (word, base) = (&shared.word, &shared.base);
         let replace = || {
+            let len = (vdso.end - vdso.start) as usize;
+            let all = len + BEHIND * PAGE;
+            let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let moves = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+            let vdso = ptr::with_exposed_provenance_mut(vdso.start as usize);
+            // SAFETY: The range is this process's own, and what it calls here needs no vdso.
+            let ready = unsafe {
+                let arena = libc::mmap(ptr::null_mut(), all, RW, private, -1, 0);
+                base.store(arena.expose_provenance(), SeqCst);
+                let page = |page| arena.wrapping_byte_add(len + page * PAGE);
+                arena != libc::MAP_FAILED
+                    && libc::mremap(vdso, len, len, moves, arena) == arena
+                    && (0..BEHIND)
+                        .step_by(2)
+                        .all(|odd| libc::mprotect(page(odd), PAGE, R) == 0)
+            };
+            word.store(if ready { READY } else { FAILED }, SeqCst);
             while word.load(SeqCst) != TOLD {
                 std::hint::spin_loop();
             }
-            let at = ptr::with_exposed_provenance_mut(vdso.start as usize);
-            let len = (vdso.end - vdso.start) as usize;
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-            // SAFETY: What is called here needs no vdso.
-            let mapped = unsafe { libc::mmap(at, len, R, flags, -1, 0) };
-            word.store(if mapped == at { DONE } else { FAILED }, SeqCst);
+            let arena = ptr::with_exposed_provenance_mut(base.load(SeqCst));
+            let flags = private | libc::MAP_FIXED;
+            // SAFETY: As above.
+            let mapped = unsafe { libc::mmap(arena, all, R, flags, -1, 0) };
+            word.store(if mapped == arena { DONE } else { FAILED }, SeqCst);
         };
-        // SAFETY: It makes one system call.
+        // SAFETY: It makes system calls.
         let fork = unsafe { Fork::start(replace)? };
+        let begin = Instant::now();
+        while shared.word.load(SeqCst) == 0 && begin.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        ensure!(shared.word.load(SeqCst) == READY, "mremap of [vdso]");
         Ok(Self { fork, shared })
+    }
+
+    /// Where its `[vdso]` is.
+    pub fn vdso(&self) -> u64 {
+        self.shared.base.load(SeqCst) as u64
     }
 
     /// The process's ID.
