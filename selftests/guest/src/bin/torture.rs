@@ -2,7 +2,7 @@
 
 //! Torture of maps_lockless: `torture [--seconds N] [--plant FAULT]`.
 //!
-//! With a planted fault it must fail, and say of what. Any other argument is for the writers that it
+//! With a planted fault it must fail, and say of what. Any other argument is for processes that it
 //! starts itself.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
             "--seconds" => options.time = Duration::from_secs(value()?.parse()?),
             "--plant" => options.plant = value()?,
             _ if arg.starts_with('-') => bail!("usage: torture [--seconds N] [--plant FAULT]"),
-            _ => return torture::writer(&arg),
+            _ => return torture::process(&arg),
         }
     }
     let known = PLANTS.iter().any(|(name, _)| *name == options.plant);

@@ -132,7 +132,7 @@ pub fn breed(run: &Run) -> Result<()> {
 }
 
 fn birth(run: &Run, key: Key, rng: &mut Rng) -> Result<Bred> {
-    let fate = [Fate::Killed, Fate::Exits, Fate::Executes, Fate::Killed][key.0 as usize % 4];
+    let fate = [Fate::Executes, Fate::Exits, Fate::Killed, Fate::Killed][key.0 as usize % 4];
     // Emulated, and with KASAN, a program takes its time to begin.
     let life = Duration::from_millis(500 + rng.below(2500));
     let facts = key.make_files()?;

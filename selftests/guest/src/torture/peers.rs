@@ -15,14 +15,16 @@ use std::{
 pub fn read_on(run: &Run) -> Result<()> {
     let mut rng = Rng::new(99);
     let mut planter = Planter::new(run);
+    let mut turn = 0;
     while !run.is_over() {
         let Some(life) = run.herd.living(&mut rng) else {
             std::thread::yield_now();
             continue;
         };
-        let (name, done) = match rng.below(20) {
-            0 => ("lsmaps", lsmaps(&life).context("lsmaps")?),
-            1..10 => {
+        turn += 1;
+        let (name, done) = match turn % 20 {
+            1 => ("lsmaps", lsmaps(&life).context("lsmaps")?),
+            2..11 => {
                 let read = read(run, &life, Source::Query, &mut planter, &mut rng);
                 ("PROCMAP_QUERY", read.context("PROCMAP_QUERY")?)
             }
@@ -95,9 +97,7 @@ fn lsmaps(life: &Life) -> Result<bool> {
             "broken: foreign name: {text}, {own}"
         );
     }
-    ensure!(
-        output.status.success() || !life.has_its_id() || text.is_empty(),
-        "{output:?}"
-    );
+    // It fails where the process ended meanwhile.
+    ensure!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
     Ok(output.status.success())
 }

@@ -2,7 +2,11 @@
 
 //! Leaks and faults that are put into what a reader was given, to show that it would find them.
 
-use super::{Rng, Run, herd::Life, key::Facts};
+use super::{
+    Rng, Run,
+    herd::Life,
+    key::{Facts, Key},
+};
 use maps_lockless::{Source, wire::*};
 use std::mem::offset_of;
 
@@ -37,7 +41,7 @@ const HEADER: usize = size_of::<maps_lockless_batch>();
 pub struct Planter<'a> {
     run: &'a Run,
     /// A record of another process's, and whose it is.
-    other: Option<(u32, [u8; FIXED])>,
+    other: Option<(Key, [u8; FIXED])>,
     /// Whether what comes is read for the second time, to be compared.
     pub second: bool,
 }
@@ -134,15 +138,11 @@ impl<'a> Planter<'a> {
         match self.run.plant.as_str() {
             "record" if has(MAPS_LOCKLESS_FIELD_INO) => {
                 let own: [u8; FIXED] = bytes[at.0..][..FIXED].try_into().unwrap_or([0; FIXED]);
-                match self.other.replace((facts.key.0, own)) {
-                    Some((key, other)) if key != facts.key.0 => {
+                match self.other.replace((facts.key, own)) {
+                    Some((key, other)) if key != facts.key && other[..START] == own[..START] => {
                         // All but where it is, and where its name is.
-                        for (from, to) in [
-                            (VALID, offset_of!(maps_lockless_vma, flags)),
-                            (VMA_FLAGS, offset_of!(maps_lockless_vma, name_off)),
-                        ] {
-                            bytes[at.0 + from..at.0 + to].copy_from_slice(&other[from..to]);
-                        }
+                        let fields = VMA_FLAGS..offset_of!(maps_lockless_vma, name_off);
+                        bytes[at.0..][fields.clone()].copy_from_slice(&other[fields]);
                         true
                     }
                     _ => false,
@@ -159,7 +159,7 @@ impl<'a> Planter<'a> {
                 else {
                     return false;
                 };
-                let other = super::key::Key(facts.key.0 + 1).to_string();
+                let other = Key(facts.key.0 + 1).to_string();
                 name[place..place + own.len()].copy_from_slice(other.as_bytes());
                 true
             }
@@ -171,9 +171,14 @@ impl<'a> Planter<'a> {
                 at.set(bytes, INO, at.get(bytes, INO) + 3);
                 true
             }
-            "range" if in_arena && last.is_some() => {
-                // Two keys on, so that what comes in between is not out of order.
-                let other = super::key::Key(facts.key.0 + 2).arena();
+            "range" if in_arena => {
+                let other = Key(facts.key.0 + 2).arena();
+                let next = At(at.0 + at.size(bytes));
+                let is_last = next.0 == bytes.len() || next.get(bytes, START) >= other.end;
+                if !is_last {
+                    // It would be out of order, too.
+                    return false;
+                }
                 at.set(bytes, START, other.start);
                 at.set(bytes, VMA_START, other.start);
                 at.set(bytes, END, other.end);
@@ -190,7 +195,7 @@ impl<'a> Planter<'a> {
                 bytes[off + 4] ^= 1;
                 true
             }
-            "pointer" => {
+            "pointer" if valid & MAPS_LOCKLESS_FIELD_FLAGS != 0 => {
                 at.set(bytes, VMA_FLAGS, 0xffff_8880_0123_4560);
                 true
             }

@@ -18,7 +18,7 @@ pub fn print(time: Duration, counts: &Counts, scanned: u64, failslab: bool, fail
         }
     }
     let errors = counts.errors();
-    line("errors", errors.iter().map(|(_, count)| count).sum::<u64>());
+    println!("errors");
     for (errno, count) in errors {
         line(&format!("  {errno:?}"), count);
     }
