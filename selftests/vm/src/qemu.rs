@@ -42,24 +42,15 @@ pub struct Vm {
     machine: Machine,
 }
 
-/// How large a VM is.
-#[derive(Clone, Copy, Debug, clap::Args)]
+/// How large a VM is, where it is not as usual.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Machine {
-    /// CPUs of the VM.
-    #[arg(long = "smp", default_value_t = 2)]
-    cpus: u32,
+    /// CPUs of the VM, instead of 2.
+    #[arg(long = "smp")]
+    cpus: Option<u32>,
     /// Megabytes of the VM's memory, instead of what is usual for the kernel.
     #[arg(long)]
     memory: Option<u32>,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self {
-            cpus: 2,
-            memory: None,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +109,15 @@ impl Vm {
         // q35 tells interrupts by tables. The older pc has a loop in ACPI's language for it, which the
         // kernel gives up on after 30 s: an emulated KASAN kernel on a busy machine takes longer.
         qemu.args(["-machine", "q35"]);
-        // KASAN's shadow takes an eighth, and more is held back from reuse.
-        let usual = match self.flavour {
-            Flavour::Kasan | Flavour::Strict => 4096,
-            _ => 2048,
-        };
-        let Machine { cpus, memory } = self.machine;
-        qemu.args(["-smp", &cpus.to_string()])
-            .args(["-m", &memory.unwrap_or(usual).to_string()])
-            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+        qemu.args(["-smp", "2", "-nodefaults", "-display", "none", "-no-reboot"])
+            // KASAN's shadow takes an eighth, and more is held back from reuse.
+            .args([
+                "-m",
+                match self.flavour {
+                    Flavour::Kasan | Flavour::Strict => "4096",
+                    _ => "2048",
+                },
+            ])
             .arg("-kernel")
             .arg(&self.image)
             .arg("-initrd")
@@ -149,6 +140,13 @@ impl Vm {
             .arg("-chardev")
             .arg(format!("file,id=files,path={}", self.files.display()))
             .args(["-device", "virtserialport,chardev=files,name=files"]);
+        // What is said later counts.
+        if let Some(cpus) = self.machine.cpus {
+            qemu.args(["-smp", &cpus.to_string()]);
+        }
+        if let Some(memory) = self.machine.memory {
+            qemu.args(["-m", &memory.to_string()]);
+        }
         qemu
     }
 

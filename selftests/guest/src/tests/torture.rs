@@ -9,8 +9,10 @@ use std::process::{Command, Output, Stdio};
 
 /// How long the run is.
 const SECONDS: &str = "75";
-/// How long a planted fault may stay undetected.
-const PLANT_SECONDS: &str = "30";
+/// How long a planted fault may stay undetected. Mostly it takes a few seconds.
+const PLANT_SECONDS: &str = "120";
+/// How long a reader that does nothing is watched.
+const IDLE_SECONDS: &str = "30";
 
 pub(super) fn tests() -> Vec<Test> {
     let plants = PLANTS.into_iter().map(|(plant, expected)| {
@@ -42,7 +44,12 @@ fn run() -> Result<()> {
 }
 
 fn is_caught(plant: &str, expected: &str) -> Result<()> {
-    let output = torture(&["--seconds", PLANT_SECONDS, "--plant", plant])?;
+    let seconds = if plant == "idle" {
+        IDLE_SECONDS
+    } else {
+        PLANT_SECONDS
+    };
+    let output = torture(&["--seconds", seconds, "--plant", plant])?;
     let said = String::from_utf8_lossy(&output.stdout);
     let mut failures = said.lines().filter(|line| line.starts_with("failure: "));
     ensure!(
