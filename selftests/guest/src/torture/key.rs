@@ -68,14 +68,15 @@ impl Key {
             .map(move |page| start + page * PAGE..start + (page + 1) * PAGE)
     }
 
-    /// The permissions that its mappings have, as `PROT_*`, which are the first three VMA flags too.
+    /// The permissions that its mappings have, as `PROT_*`, which are the first three VMA flags too. With
+    /// the first, pages may be looked at.
     pub fn protections(self) -> [u64; 2] {
         const PAIRS: [[u64; 2]; 10] = [
             [1, 3],
             [5, 0],
             [7, 1],
             [3, 5],
-            [0, 7],
+            [7, 0],
             [5, 1],
             [3, 0],
             [7, 5],

@@ -65,8 +65,9 @@ pub fn press(run: &Run) -> Result<()> {
         let hog = Target::start_program("/bin/torture", "hog")?;
         run.counts.add("phases of memory pressure", 1);
         let status = format!("/proc/{}/status", hog.pid());
-        let begin = Instant::now();
-        while !run.is_over() && begin.elapsed() < PHASE {
+        let (begin, before) = (Instant::now(), scanned());
+        // The hog may be slow to fill anything.
+        while !run.is_over() && (begin.elapsed() < PHASE || scanned() == before) {
             let free = number("/proc/meminfo", "MemFree:").context("MemFree")?;
             // What the kernel can have of the hog is as good as free.
             let hogged = number(&status, "RssAnon:").unwrap_or(0);

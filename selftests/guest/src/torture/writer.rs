@@ -29,6 +29,11 @@ const THREADS: u64 = 3;
 const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const FIXED: c_int = PRIVATE | libc::MAP_FIXED;
 
+/// Numbers of kinds of changes,
+const KINDS: u64 = 34;
+/// and of those that every thread makes: the heap and the stack are one thread's alone.
+const KINDS_OF_ALL: u64 = 32;
+
 /// How a process ends, unless it is killed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -69,13 +74,17 @@ pub fn run(argument: &str) -> Result<()> {
             scope.spawn(move || {
                 let mut rng = Rng::new(u64::from(key.0) * THREADS + number);
                 loop {
-                    writer.change(&mut rng, false);
+                    writer.change(rng.below(KINDS_OF_ALL), &mut rng);
                 }
             });
         }
         let mut rng = Rng::new(u64::from(key.0) * THREADS);
+        // Each kind of change once, however short this life is.
+        for kind in 0..KINDS {
+            writer.change(kind, &mut rng);
+        }
         while begin.elapsed() < life || matches!(fate, Fate::Killed | Fate::Executed) {
-            writer.change(&mut rng, true);
+            writer.change(rng.below(KINDS), &mut rng);
         }
         if fate == Fate::Executes {
             writer.counts.add("execve", 1);
@@ -161,13 +170,13 @@ impl Writer {
         window.part(first, pages)
     }
 
-    /// Changes something. What lies in the heap and the stack is one thread's alone.
-    fn change(&self, rng: &mut Rng, alone: bool) {
+    /// Changes something: what is below [`KINDS`], some kinds oftener than others.
+    fn change(&self, kind: u64, rng: &mut Rng) {
         // All threads at once, for otherwise no listing would ever be proved consistent.
         while self.begin.elapsed().subsec_millis() % 400 > 340 {
             thread::sleep(Duration::from_millis(5));
         }
-        let (name, done) = match rng.below(if alone { 34 } else { 32 }) {
+        let (name, done) = match kind {
             0..4 => ("mmap", self.map_free(rng)),
             4..7 => ("mmap of a file", self.map_file(rng)),
             7..10 => ("munmap", self.unmap(self.span(rng))),
@@ -183,7 +192,7 @@ impl Writer {
             24..26 => ("madvise", self.advise(rng)),
             26 => ("mlock", self.lock(rng)),
             27..31 => ("munlock", self.unlock(rng)),
-            31 => ("fork", rng.below(4) == 0 && self.fork()),
+            31 => ("fork", self.fork()),
             32 => ("brk", self.brk(rng)),
             _ => ("stack growth", self.grow_stack()),
         };
@@ -274,6 +283,9 @@ impl Writer {
     fn rename(&self, rng: &mut Rng) -> bool {
         let span = self.span(rng);
         let name = &self.names[rng.below(4) as usize];
+        let prot = self.prot(rng);
+        // So that there mostly is something to name.
+        self.map(span, prot, PRIVATE | libc::MAP_FIXED_NOREPLACE);
         // SAFETY: The name ends with NUL.
         unsafe {
             libc::prctl(
@@ -303,7 +315,8 @@ impl Writer {
     fn lock(&self, rng: &mut Rng) -> bool {
         let span = self.span(rng);
         // SAFETY: As in `map()`.
-        unsafe { libc::mlock(span.at, span.len()) == 0 }
+        self.map(span, self.key.protections()[0] as c_int, FIXED)
+            && unsafe { libc::mlock(span.at, span.len()) == 0 }
     }
 
     fn unlock(&self, rng: &mut Rng) -> bool {
