@@ -2,9 +2,9 @@
 
 //! A reader takes no lock of the process that it reads, by the kernel's own account.
 //!
-//! Every `mmap_lock` is taken by a function that has a tracepoint, and each lock of a single VMA by
-//! one of two functions that can be traced (or under the `mmap_lock`). A kernel with lockdep tells
-//! each lock by its name besides.
+//! Every `mmap_lock` is taken by a function of `mmap_lock.h`, and each of these has a tracepoint. Each
+//! lock of a single VMA is taken by one of two functions that can be traced, or under the `mmap_lock`.
+//! A kernel with lockdep tells each lock by its name besides.
 
 use super::Test;
 use crate::{
@@ -55,52 +55,60 @@ struct Locks {
     lockdep: usize,
 }
 
-/// What did not happen by the thread's own doing: its page faults take locks of its own mm.
-fn count(events: &[Event], own_mm: &str) -> Result<(Locks, bool)> {
+/// How the thread's own mm is called in events.
+struct Own {
+    mm: String,
+    /// Its `mmap_lock`, by lockdep.
+    lock: Option<String>,
+}
+
+/// The locks of other processes that were taken, and whether any of the thread's own was: its page
+/// faults, and its allocations, take them.
+fn count(events: &[Event], own: &Own) -> Result<(Locks, bool)> {
     let mut locks = Locks::default();
-    let mut own = false;
+    let mut took_own = false;
     for event in events {
+        let (about, _) = event.text.split_once(' ').unwrap_or((&event.text, ""));
         match &event.name[..] {
-            "mmap_lock_start_locking" if event.text.starts_with(own_mm) => own = true,
+            "mmap_lock_start_locking" if about == own.mm => took_own = true,
             "mmap_lock_start_locking" => locks.mmap += 1,
-            name if VMA_LOCK.contains(&name) && event.text.contains("fault") => own = true,
+            name if VMA_LOCK.contains(&name) && event.text.contains("fault") => took_own = true,
             name if VMA_LOCK.contains(&name) => locks.vma += 1,
-            // Whose it is, it does not tell.
+            // Said of each copy to user space, whether or not it faults: see might_fault().
+            "lock_acquire" if own.lock.as_deref() == Some(about) => {}
             "lock_acquire" => locks.lockdep += 1,
             _ => bail!("{event:?}"),
         }
     }
-    Ok((locks, own))
+    Ok((locks, took_own))
 }
 
 /// Does something until it is done without a lock of the thread's own.
-fn locks<T>(
-    trace: &Trace,
-    own_mm: &str,
-    mut what: impl FnMut() -> Result<T>,
-) -> Result<(T, Locks)> {
+fn locks<T>(trace: &Trace, own: &Own, mut what: impl FnMut() -> Result<T>) -> Result<(T, Locks)> {
     for _ in 0..ATTEMPTS {
         let (done, events) = trace.record(&mut what)?;
-        if let (locks, false) = count(&events, own_mm)? {
+        if let (locks, false) = count(&events, own)? {
             return Ok((done, locks));
         }
     }
     bail!("the reader takes locks of its own each time")
 }
 
-/// The part of a tracepoint's text that tells this process's mm.
-fn own_mm(trace: &Trace) -> Result<String> {
+/// Finds out how this process's mm is called.
+fn own(trace: &Trace) -> Result<Own> {
     let this = std::process::id();
     let path = format!("/proc/{this}/smaps_rollup");
     let (_, events) = trace.record(|| Ok(fs::read(&path)?))?;
-    let event = events
-        .iter()
-        .find(|event| event.name == "mmap_lock_start_locking");
-    let (mm, _) = event
-        .and_then(|event| event.text.split_once(' '))
-        .context("no mmap_lock")?;
+    let first = |name: &str, end: &str| {
+        let mut events = events.iter();
+        let event = events.find(|event| event.name == name && event.text.ends_with(end))?;
+        Some(event.text.split(' ').next()?.to_owned())
+    };
+    let mm = first("mmap_lock_start_locking", "").context("no mmap_lock")?;
     ensure!(mm.starts_with("mm="), "{mm}");
-    Ok(format!("{mm} "))
+    let lock = first("lock_acquire", "&mm->mmap_lock");
+    ensure!(lock.is_some() == trace.has(LOCKDEP));
+    Ok(Own { mm, lock })
 }
 
 /// Reads from the position to the end of the listing. Returns the number of records and of reads.
@@ -211,12 +219,12 @@ fn counted() -> Result<()> {
     let target = Target::start("churn")?;
     let pid = target.pid();
     let trace = Trace::new(&VMA_LOCK, &EVENTS)?;
-    let own_mm = own_mm(&trace)?;
+    let own = own(&trace)?;
     // Every page of it is touched here.
     let mut buffer = vec![0xaa; MAX];
 
     for (name, mut way) in ways(&target)? {
-        let (records, locks) = locks(&trace, &own_mm, || way(&mut buffer))?;
+        let (records, locks) = locks(&trace, &own, || way(&mut buffer))?;
         println!("# maps_lockless, {name}: {records} records, {locks:?}");
         ensure!(records > 0 || name == "none of them");
         ensure!(locks == Locks::default(), "{name}: {locks:?}");
@@ -224,7 +232,7 @@ fn counted() -> Result<()> {
 
     // The same count of those who do take locks.
     let lockdep = trace.has(LOCKDEP);
-    let (lines, of_maps) = locks(&trace, &own_mm, || {
+    let (lines, of_maps) = locks(&trace, &own, || {
         let mut maps = File::open(format!("/proc/{pid}/maps"))?;
         let mut lines = 0;
         loop {
@@ -238,7 +246,7 @@ fn counted() -> Result<()> {
     // The last one is in no maple tree.
     ensure!(lines > 1 && of_maps.vma >= lines - 1);
     let maps = File::open(format!("/proc/{pid}/maps"))?;
-    let (found, of_query) = locks(&trace, &own_mm, || {
+    let (found, of_query) = locks(&trace, &own, || {
         let (mut found, mut address) = (0, 0);
         while let Some(query) = query::query(&maps, query::COVERING_OR_NEXT_VMA, address)? {
             address = query.vma_end;
@@ -249,9 +257,7 @@ fn counted() -> Result<()> {
     println!("# PROCMAP_QUERY: {found} found, {of_query:?}");
     ensure!(found > 0 && of_query.vma >= found);
     let rollup = format!("/proc/{pid}/smaps_rollup");
-    let (_, of_rollup) = locks(&trace, &own_mm, || {
-        Ok(File::open(&rollup)?.read(&mut buffer)?)
-    })?;
+    let (_, of_rollup) = locks(&trace, &own, || Ok(File::open(&rollup)?.read(&mut buffer)?))?;
     println!("# smaps_rollup: {of_rollup:?}");
     ensure!(of_rollup.mmap > 0);
     if lockdep {
