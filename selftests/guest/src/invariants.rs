@@ -132,7 +132,7 @@ impl Listing {
             format!("after {}: {header:?}", self.last_count)
         })?;
         self.last_count = header.seq_end;
-        self.moved |= !header.seq_begin.is_multiple_of(2)
+        self.moved |= header.seq_begin % 2 != 0
             || (known.1, known.1) != (header.seq_begin, header.seq_end)
             || header.mm_id == 0;
         self.selected |= batch.is_selected();
@@ -161,7 +161,7 @@ impl Listing {
         let listed = self.listed;
         let detail = || format!("listed to {listed:x}: {fields:?}");
         check(fields.start >= listed || fields.end > listed, Order, detail)?;
-        let whole = fields.start.is_multiple_of(PAGE) && fields.end.is_multiple_of(PAGE);
+        let whole = fields.start % PAGE == 0 && fields.end % PAGE == 0;
         let range = fields.start >= listed && fields.start < fields.end && whole;
         check(range, Overlap, detail)?;
         let clipped = fields.flags & MAPS_LOCKLESS_REC_CLIPPED != 0;
@@ -392,12 +392,8 @@ pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
         at = end;
     }
 
-    let (words, _) = bytes.as_chunks();
-    for (i, word) in words
-        .iter()
-        .map(|word| u64::from_ne_bytes(*word))
-        .enumerate()
-    {
+    for (i, word) in bytes.chunks_exact(8).enumerate() {
+        let word = u64::from_ne_bytes(word.try_into()?);
         let pointer = word >= 0xffff_8000_0000_0000 && !gate.contains(&(i * 8));
         check(!pointer, Pointer, || format!("{word:#x} at byte {}", i * 8))?;
     }

@@ -168,7 +168,7 @@ fn birth(run: &Run, key: Key, rng: &mut Rng) -> Result<Bred> {
 
 fn death(run: &Run, mut bred: Bred, ended: bool) -> Result<()> {
     let key = bred.life.facts.key;
-    if key.0.is_multiple_of(3) {
+    if key.0 % 3 == 0 {
         // While it is mapped.
         let _ = fs::remove_file(key.file(1));
     }

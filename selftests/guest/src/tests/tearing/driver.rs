@@ -230,7 +230,7 @@ fn sample(
     for (place, epoch) in before.iter().enumerate() {
         let start = (base + place * effect.stride()) as u64;
         let pieces = of_place(effect, &pieces, start)?;
-        if *epoch == after[place] && epoch.is_multiple_of(2) {
+        if *epoch == after[place] && epoch % 2 == 0 {
             samples.push((start, pieces.into_iter().cloned().collect()));
         }
     }
