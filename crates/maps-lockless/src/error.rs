@@ -182,8 +182,8 @@ impl fmt::Display for Error {
             Cause::Os(Errno::ESRCH) => write!(f, "{path}: the process has exited (ESRCH)"),
             Cause::Os(errno @ (Errno::EACCES | Errno::EPERM)) => write!(
                 f,
-                "{path}: not permitted ({errno:?}): try as root, or as the process's user; \
-                 kernel.yama.ptrace_scope and hidepid of /proc can forbid it too"
+                "{path}: not permitted ({errno:?}): try as root, or as the process's user; hidepid of \
+                 /proc and security modules can forbid it too"
             ),
             Cause::Os(errno) => write!(f, "{path}: {} ({errno:?})", errno.desc()),
             Cause::Format(_) => write!(
