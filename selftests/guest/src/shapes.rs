@@ -362,10 +362,11 @@ fn write_in_time() -> Result<()> {
     let mut next = Instant::now();
     loop {
         // SAFETY: The arena is used for nothing but this.
-        unsafe { mmap_anonymous(NonZeroUsize::new(arena), len, prot, flags)? };
+        unsafe {
+            munmap(place, WRITTEN * PAGE)?;
+            mmap_anonymous(NonZeroUsize::new(arena), len, prot, flags)?;
+        }
         forbid_every_other(place, WRITTEN)?;
-        // SAFETY: As above.
-        unsafe { munmap(place, WRITTEN * PAGE)? };
         delays.push(next.elapsed().as_micros().try_into()?);
         if asked()? {
             wait()?;

@@ -141,17 +141,17 @@ fn sections_stay() -> Result<()> {
     }
     let mut times = Vec::new();
     for (seen, vmas) in seen.iter_mut().zip([1000, count]) {
+        ensure!(
+            seen.longest() == SECTION,
+            "a section has {} lookups",
+            seen.longest()
+        );
         let (median, p99) = (seen.micros(0.5)?, seen.micros(0.99)?);
         println!(
             "# {vmas} VMAs: {} sections, {} lookups at most; traced, {SECTION} lookups take {median:.0} µs \
              (median), {p99:.0} µs (99 %)",
             seen.lookups.len(),
             seen.longest(),
-        );
-        ensure!(
-            seen.longest() == SECTION,
-            "a section has {} lookups",
-            seen.longest()
         );
         times.push((median, p99));
     }
