@@ -4,7 +4,7 @@
 
 use crate::processes::Target;
 use anyhow::{Result, bail};
-use maps_lockless::{BuildId, Fields, MappingRef, NameRef};
+use maps_lockless::{BuildId, Fields, MappingRef, NameRef, Permissions};
 use std::{borrow::Cow, fmt::Write};
 
 /// A mapping, whose it is, and the address that was asked for.
@@ -175,10 +175,8 @@ impl Column {
     }
 
     fn entry(self) -> &'static (Column, &'static str, bool, &'static str) {
-        COLUMNS
-            .iter()
-            .find(|entry| entry.0 == self)
-            .unwrap_or(&COLUMNS[0])
+        // They are in the order in which they are declared, as a test makes sure.
+        &COLUMNS[self as usize]
     }
 
     /// Its heading.
@@ -229,7 +227,7 @@ impl Column {
             Self::Start => Value::Hex(mapping.start),
             Self::End => Value::Hex(mapping.end),
             Self::Size => Value::Size(mapping.end.saturating_sub(mapping.start)),
-            Self::Perms => option(mapping.permissions(), |p| Value::Text(p.to_string().into())),
+            Self::Perms => option(mapping.permissions(), |p| Value::Text(letters(p).into())),
             Self::Offset => option(mapping.offset, Value::Hex),
             Self::Device => option(mapping.device, |d| Value::Text(d.to_string().into())),
             Self::Inode => option(mapping.inode, Value::Number),
@@ -265,6 +263,24 @@ impl Column {
 
 fn option<'a, T>(value: Option<T>, make: impl FnOnce(T) -> Value<'a>) -> Value<'a> {
     value.map_or(Value::None, make)
+}
+
+/// Permissions as they are displayed, without making a String of each.
+fn letters(permissions: Permissions) -> &'static str {
+    const LETTERS: [&str; 16] = [
+        "---p", "---s", "--xp", "--xs", "-w-p", "-w-s", "-wxp", "-wxs", "r--p", "r--s", "r-xp",
+        "r-xs", "rw-p", "rw-s", "rwxp", "rwxs",
+    ];
+    let Permissions {
+        read,
+        write,
+        execute,
+        shared,
+    } = permissions;
+    let bits = [read, write, execute, shared];
+    LETTERS[bits
+        .iter()
+        .fold(0, |index, &bit| index << 1 | usize::from(bit))]
 }
 
 /// What is mapped, in one word.
@@ -358,7 +374,7 @@ pub fn chosen(
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, chosen};
+    use super::{Column, Permissions, chosen, letters};
 
     #[test]
     fn each_column_is_there_once() {
@@ -366,6 +382,19 @@ mod tests {
         for (i, column) in columns.iter().enumerate() {
             assert_eq!(column.entry().0, *column);
             assert!(!columns[..i].contains(column));
+        }
+    }
+
+    #[test]
+    fn letters_are_what_is_displayed() {
+        for bits in 0..16 {
+            let permissions = Permissions {
+                read: bits & 1 != 0,
+                write: bits & 2 != 0,
+                execute: bits & 4 != 0,
+                shared: bits & 8 != 0,
+            };
+            assert_eq!(letters(permissions), permissions.to_string());
         }
     }
 

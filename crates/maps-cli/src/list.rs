@@ -17,13 +17,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use maps_lockless::Completeness;
 use std::io::{self, BufWriter, IsTerminal};
 
+/// As much as a pipe takes at once.
+const BUFFER: usize = 64 << 10;
+
 /// Lists what the options ask for.
 pub fn list(options: &Options, filter: &Filter) -> Result<Report> {
     let several = options.pids.len() > 1 || options.all || !options.comm.is_empty();
     let several = several || options.from_file.is_some() && options.pids.len() != 1;
     let columns = output::columns(options, several)?;
     let plan = Plan::new(options, filter, &columns);
-    let out = output::new(options, &columns, BufWriter::new(io::stdout().lock()));
+    let out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    let out = output::new(options, &columns, out);
     let mut lister = Lister {
         out,
         report: Report::default(),

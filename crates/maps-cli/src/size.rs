@@ -2,23 +2,42 @@
 
 //! Sizes as util-linux shows them, in four places.
 
-const UNITS: [&str; 7] = ["B", "K", "M", "G", "T", "P", "E"];
+use crate::output::text::decimal;
+
+const UNITS: &[u8; 7] = b"BKMGTPE";
 
 /// A size in bytes: `132K`, `1.5M`. K is 1024 bytes. No crate at hand has this form.
 pub fn human(bytes: u64) -> String {
+    let mut size = Vec::new();
+    write_human(&mut size, bytes);
+    size.into_iter().map(char::from).collect()
+}
+
+/// Adds that to a line.
+pub fn write_human(line: &mut Vec<u8>, bytes: u64) {
     let mut unit = 0;
     while bytes >> (10 * unit) >= 1024 {
         unit += 1;
     }
     let tenths = (u128::from(bytes) * 10 + (1 << (10 * unit) >> 1)) >> (10 * unit);
-    let name = UNITS[unit];
+    // Ten times what is less than 1024.
+    let tenths = tenths as u64;
     match tenths {
         // Rounding can lead to the next unit.
-        10_235.. => format!("1{}", UNITS[unit + 1]),
-        100.. => format!("{}{name}", (tenths + 5) / 10),
-        _ if tenths % 10 == 0 => format!("{}{name}", tenths / 10),
-        _ => format!("{}.{}{name}", tenths / 10, tenths % 10),
+        10_235.. => {
+            unit += 1;
+            decimal(line, 1);
+        }
+        100.. => decimal(line, (tenths + 5) / 10),
+        _ => {
+            decimal(line, tenths / 10);
+            if tenths % 10 > 0 {
+                line.push(b'.');
+                decimal(line, tenths % 10);
+            }
+        }
     }
+    line.push(UNITS[unit]);
 }
 
 #[cfg(test)]

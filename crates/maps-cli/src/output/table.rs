@@ -26,6 +26,8 @@ pub struct Table<'a, W> {
     /// Of all columns. None of them gets narrower.
     widths: Vec<usize>,
     held: Option<Vec<Line>>,
+    /// The line that is written, once none is held. One for all, so that none is allocated.
+    line: Line,
     /// Whether lines say themselves that they are marked.
     tell_marks: bool,
     footer: Footer,
@@ -36,20 +38,28 @@ pub struct Table<'a, W> {
 #[derive(Clone, Default)]
 struct Line {
     text: Vec<u8>,
-    /// Where each cell ends.
-    ends: Vec<usize>,
+    /// Where each cell ends, and how many columns of a terminal it takes.
+    cells: Vec<(usize, usize)>,
     color: Ansi,
     marks: Vec<&'static str>,
 }
 
 impl Line {
-    fn cells(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let cells = starts
-            .zip(&self.ends)
-            .map(|(start, &end)| &self.text[start..end]);
-        // What was escaped is UTF-8.
-        cells.map(|cell| std::str::from_utf8(cell).unwrap_or("?"))
+    /// Ends the cell that was added to the text.
+    fn end_cell(&mut self) {
+        let start = self.cells.last().map_or(0, |cell| cell.0);
+        let width = width(&self.text[start..]);
+        self.cells.push((self.text.len(), width));
+    }
+
+    /// The cells, and their widths.
+    fn cells(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        let mut start = 0;
+        self.cells.iter().map(move |&(end, width)| {
+            let cell = &self.text[start..end];
+            start = end;
+            (cell, width)
+        })
     }
 }
 
@@ -65,6 +75,7 @@ impl<'a, W: Write> Table<'a, W> {
             out,
             widths: widths.collect(),
             held: Some(Vec::new()),
+            line: Line::default(),
             tell_marks: !columns.contains(&Column::Marks),
             footer: Footer::default(),
             buffer: Vec::new(),
@@ -83,7 +94,7 @@ impl<'a, W: Write> Table<'a, W> {
             };
             for column in self.columns {
                 heading.text.extend(column.name().as_bytes());
-                heading.ends.push(heading.text.len());
+                heading.end_cell();
             }
             self.write(&heading)?;
         }
@@ -92,39 +103,36 @@ impl<'a, W: Write> Table<'a, W> {
 
     fn widen(&mut self, line: &Line) {
         for (width, cell) in self.widths.iter_mut().zip(line.cells()) {
-            *width = (*width).max(self::width(cell));
+            *width = (*width).max(cell.1);
         }
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
         let buffer = &mut self.buffer;
         buffer.clear();
-        let color = match self.style.color {
-            true => line.color,
-            false => Ansi::new(),
-        };
-        write!(buffer, "{color}")?;
+        if self.style.color {
+            write!(buffer, "{}", line.color)?;
+        }
         let last = self.columns.len() - 1;
         let mut used = 0;
-        for (i, cell) in line.cells().enumerate() {
+        for (i, (cell, width)) in line.cells().enumerate() {
             if i > 0 {
                 buffer.push(b' ');
                 used += 1;
             }
-            let (width, wide) = (width(cell), self.widths[i]);
-            let pad = wide.saturating_sub(width);
+            let pad = self.widths[i].saturating_sub(width);
             match (self.columns[i].is_right(), i == last) {
                 (true, _) => {
                     spaces(buffer, pad);
-                    buffer.extend(cell.as_bytes());
+                    buffer.extend(cell);
                 }
                 (false, false) => {
-                    buffer.extend(cell.as_bytes());
+                    buffer.extend(cell);
                     spaces(buffer, pad);
                 }
                 (false, true) => {
                     let room = self.style.width.map(|all| all.saturating_sub(used));
-                    fit(buffer, cell, room);
+                    fit(buffer, cell, width, room);
                 }
             }
             used += width + pad;
@@ -132,7 +140,9 @@ impl<'a, W: Write> Table<'a, W> {
         while buffer.last() == Some(&b' ') {
             buffer.pop();
         }
-        write!(buffer, "{color:#}")?;
+        if self.style.color {
+            write!(buffer, "{:#}", line.color)?;
+        }
         if self.tell_marks && !line.marks.is_empty() {
             write!(buffer, "  # {}", line.marks.join(", "))?;
         }
@@ -143,18 +153,20 @@ impl<'a, W: Write> Table<'a, W> {
 
 impl<W: Write> Output for Table<'_, W> {
     fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let mut line = Line {
-            color: color::of(row.mapping),
-            marks: marks(row.mapping),
-            ..Line::default()
-        };
+        let mut line = std::mem::take(&mut self.line);
+        line.text.clear();
+        line.cells.clear();
+        line.color = color::of(row.mapping);
+        line.marks = marks(row.mapping);
         for column in self.columns {
             let (value, bytes) = (column.value(row), self.style.bytes);
             text::write(&mut line.text, &value, bytes, sanitize::for_terminal);
-            line.ends.push(line.text.len());
+            line.end_cell();
         }
         if self.held.is_none() {
-            return self.write(&line);
+            let result = self.write(&line);
+            self.line = line;
+            return result;
         }
         self.widen(&line);
         if let Some(held) = &mut self.held {
@@ -189,39 +201,43 @@ fn spaces(buffer: &mut Vec<u8>, count: usize) {
 }
 
 /// Columns that a text takes on a terminal.
-fn width(text: &str) -> usize {
+fn width(text: &[u8]) -> usize {
     match text.is_ascii() {
         true => text.len(),
-        false => text.width(),
+        false => utf8(text).width(),
     }
 }
 
+/// What was escaped is UTF-8.
+fn utf8(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or("?")
+}
+
 /// Adds a text, of which only the end is shown where there is no room for all: it tells most of a path.
-fn fit(buffer: &mut Vec<u8>, text: &str, room: Option<usize>) {
+fn fit(buffer: &mut Vec<u8>, text: &[u8], width: usize, room: Option<usize>) {
     let room = room.unwrap_or(usize::MAX).max(LEAST_NAME);
-    let mut rest = text;
-    let mut left = width(text);
-    if left > room {
-        buffer.extend("…".as_bytes());
-        let mut chars = text.chars();
-        while left > room - 1 {
-            let Some(c) = chars.next() else { break };
-            left -= c.width().unwrap_or(0);
-        }
-        rest = chars.as_str();
+    if width <= room {
+        buffer.extend(text);
+        return;
     }
-    buffer.extend(rest.as_bytes());
+    buffer.extend("…".as_bytes());
+    let (mut chars, mut left) = (utf8(text).chars(), width);
+    while left > room - 1 {
+        let Some(c) = chars.next() else { break };
+        left -= c.width().unwrap_or(0);
+    }
+    buffer.extend(chars.as_str().as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fit;
+    use super::{fit, width};
 
     #[test]
     fn long_names_lose_their_beginning() {
-        let fitted = |text, room| {
+        let fitted = |text: &str, room| {
             let mut buffer = Vec::new();
-            fit(&mut buffer, text, room);
+            fit(&mut buffer, text.as_bytes(), width(text.as_bytes()), room);
             String::from_utf8(buffer).unwrap()
         };
         assert_eq!(

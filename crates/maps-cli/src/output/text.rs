@@ -2,41 +2,69 @@
 
 //! Values as text.
 
-use crate::{columns::Value, size::human};
+use crate::{columns::Value, size};
 
 /// Adds a value to a line. `escape` is for what somebody else chose.
 pub fn write(line: &mut Vec<u8>, value: &Value<'_>, bytes: bool, escape: fn(&mut Vec<u8>, &[u8])) {
     match value {
         Value::None => {}
         Value::Hex(number) => hex(line, *number),
-        Value::Size(size) if bytes => line.extend(size.to_string().as_bytes()),
-        Value::Size(size) => line.extend(human(*size).as_bytes()),
-        Value::Number(number) => line.extend(number.to_string().as_bytes()),
+        Value::Size(number) if bytes => decimal(line, *number),
+        Value::Size(bytes) => size::write_human(line, *bytes),
+        Value::Number(number) => decimal(line, *number),
         Value::Bool(is_so) => line.extend(if *is_so { &b"yes"[..] } else { b"no" }),
         Value::Text(text) => line.extend(text.as_bytes()),
         Value::Bytes(name) => escape(line, name),
-        Value::Words(words) => line.extend(words.join(",").as_bytes()),
+        Value::Words(words) => {
+            for (i, word) in words.iter().enumerate() {
+                if i > 0 {
+                    line.push(b',');
+                }
+                line.extend(word.as_bytes());
+            }
+        }
     }
 }
 
 /// By hand, for it is most of what is written.
 fn hex(line: &mut Vec<u8>, number: u64) {
-    let digits = 16 - (number | 1).leading_zeros() / 4;
-    for digit in (0..digits).rev() {
-        line.push(b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]);
+    let digits = 16 - (number | 1).leading_zeros() as usize / 4;
+    let mut text = [0; 16];
+    for (i, digit) in text[..digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * i) & 15) as usize];
     }
+    line.extend(&text[..digits]);
+}
+
+/// Likewise.
+pub fn decimal(line: &mut Vec<u8>, mut number: u64) {
+    // As many digits as u64::MAX has.
+    let mut text = [0; 20];
+    let mut first = text.len();
+    loop {
+        first -= 1;
+        text[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    line.extend(&text[first..]);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::hex;
+    use super::{decimal, hex};
 
     #[test]
-    fn hexadecimal_is_as_std_writes_it() {
+    fn numbers_are_as_std_writes_them() {
         for number in [0, 1, 0xf, 0x10, 0x7fff_0123_4567, 1 << 63, u64::MAX] {
             let mut line = Vec::new();
             hex(&mut line, number);
             assert_eq!(line, format!("{number:x}").as_bytes());
+            line.clear();
+            decimal(&mut line, number);
+            assert_eq!(line, number.to_string().as_bytes());
         }
     }
 }
