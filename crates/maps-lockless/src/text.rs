@@ -283,23 +283,92 @@ const fn each(byte: u8) -> u64 {
 /// What is not known is written as maps writes what a mapping does not have.
 #[cfg(feature = "std")]
 pub fn write_line(out: &mut impl std::io::Write, mapping: &MappingRef<'_>) -> std::io::Result<()> {
-    let prefix = std::format!(
-        "{:08x}-{:08x} {} {:08x} {} {} ",
-        mapping.start,
-        mapping.end,
-        mapping.permissions().unwrap_or_default(),
-        mapping.offset.unwrap_or_default(),
-        mapping.device.unwrap_or_default(),
-        mapping.inode.unwrap_or_default(),
-    );
+    let mut prefix = Prefix::default();
+    prefix.hex(mapping.start, 8);
+    prefix.push(b'-');
+    prefix.hex(mapping.end, 8);
+    prefix.push(b' ');
+    let permissions = mapping.permissions().unwrap_or_default();
+    let letter = |is_set, letter| if is_set { letter } else { b'-' };
+    prefix.push(letter(permissions.read, b'r'));
+    prefix.push(letter(permissions.write, b'w'));
+    prefix.push(letter(permissions.execute, b'x'));
+    prefix.push(if permissions.shared { b's' } else { b'p' });
+    prefix.push(b' ');
+    prefix.hex(mapping.offset.unwrap_or_default(), 8);
+    prefix.push(b' ');
+    let device = mapping.device.unwrap_or_default();
+    prefix.hex(device.major.into(), 2);
+    prefix.push(b':');
+    prefix.hex(device.minor.into(), 2);
+    prefix.push(b' ');
+    prefix.number(mapping.inode.unwrap_or_default(), 10, 1);
+    prefix.push(b' ');
     let name = mapping.name.to_maps();
-    out.write_all(prefix.as_bytes())?;
     if !name.is_empty() {
-        // The kernel aligns names at this column: 25 + 6 * sizeof(void *) - 1, for 64 bits.
-        for _ in prefix.len()..72 + 1 {
-            out.write_all(b" ")?;
-        }
-        out.write_all(&name)?;
+        prefix.pad_to(NAME_COLUMN);
     }
+    out.write_all(prefix.text())?;
+    out.write_all(&name)?;
     out.write_all(b"\n")
+}
+
+/// Where the kernel aligns names: 25 + 6 * sizeof(void *), for 64 bits.
+#[cfg(feature = "std")]
+const NAME_COLUMN: usize = 73;
+
+/// What is in front of the name. Written by hand, for `format!` takes longer than to read the line.
+#[cfg(feature = "std")]
+struct Prefix {
+    /// Three numbers of 16 hexadecimal digits, two of 8, one of 20 decimal ones, four permissions, and
+    /// seven separators are no more.
+    text: [u8; 96],
+    len: usize,
+}
+
+#[cfg(feature = "std")]
+impl Default for Prefix {
+    fn default() -> Self {
+        Self {
+            text: [b' '; 96],
+            len: 0,
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Prefix {
+    fn push(&mut self, byte: u8) {
+        self.text[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn hex(&mut self, number: u64, least: usize) {
+        self.number(number, 16, least);
+    }
+
+    /// A number of at least so many digits. Inlined, so that the base is known, and a shift divides.
+    #[inline(always)]
+    fn number(&mut self, number: u64, base: u64, least: usize) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len();
+        let mut rest = number;
+        while rest != 0 {
+            first -= 1;
+            digits[first] = b"0123456789abcdef"[(rest % base) as usize];
+            rest /= base;
+        }
+        for &digit in &digits[first.min(digits.len() - least)..] {
+            self.push(digit);
+        }
+    }
+
+    fn pad_to(&mut self, column: usize) {
+        // There are spaces already.
+        self.len = self.len.max(column);
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
 }
