@@ -15,6 +15,12 @@ pub fn as_field(line: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn escape(line: &mut Vec<u8>, bytes: &[u8], is_bad_too: impl Fn(char) -> bool) {
+    // Most names are of harmless letters alone.
+    let harmless = |&byte: &u8| byte.is_ascii_graphic() && !is_bad_too(byte.into());
+    if bytes.iter().all(harmless) {
+        line.extend(bytes);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             let mut utf8 = [0; 4];
