@@ -68,7 +68,8 @@ pub struct Options {
     #[arg(long, conflicts_with = "file", help_heading = MAPPINGS)]
     pub anon: bool,
     /// Mappings with these permissions: wx has both at least, r-xp is just that.
-    #[arg(short, long, help_heading = MAPPINGS)]
+    // ---p looks like an option.
+    #[arg(short, long, allow_hyphen_values = true, help_heading = MAPPINGS)]
     pub perms: Option<Perms>,
 
     /// Columns to show, or with + to show besides. See --list-columns.
