@@ -4,10 +4,12 @@
 
 use anyhow::{Context, Result, bail};
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
+    time::Instant,
 };
 
 /// A running target. It is killed when dropped.
@@ -34,6 +36,19 @@ impl Target {
     pub fn start_as(user: u32, shape: &str) -> Result<Self> {
         let mut command = Command::new("/bin/target");
         Self::spawn(command.arg(shape).uid(user).gid(user))
+    }
+
+    /// As [`Target::start`], with as many VMAs as can be made in a minute, of up to a million: a kernel
+    /// with KASAN is slow at it. Returns their number, but for those that every process has.
+    pub fn with_most_vmas() -> Result<(Self, usize)> {
+        fs::write("/proc/sys/vm/max_map_count", "2000000")?;
+        // It maps more than the VM has, and touches none of it.
+        fs::write("/proc/sys/vm/overcommit_memory", "1")?;
+        let begin = Instant::now();
+        drop(Self::start("vmas-10000")?);
+        let of_a_minute = 10_000 * 60_000 / begin.elapsed().as_millis().max(1) as usize;
+        let count = of_a_minute.clamp(200_000, 1_000_000);
+        Ok((Self::start(&format!("vmas-{count}"))?, count))
     }
 
     fn spawn(command: &mut Command) -> Result<Self> {

@@ -38,7 +38,7 @@ use std::{
 pub const PAGE: usize = 4096;
 
 /// The names of files that readers of maps are known to get wrong.
-pub const ODD_NAMES: [(&str, &[u8]); 7] = [
+pub const ODD_NAMES: [(&str, &[u8]); 8] = [
     ("name-spaces", b"a b c"),
     ("name-double-spaces", b"a  b   c "),
     ("name-newline", b"a\nb"),
@@ -46,7 +46,12 @@ pub const ODD_NAMES: [(&str, &[u8]); 7] = [
     ("name-not-utf8", b"\xff\xfe-\x80"),
     ("name-live-deleted", b"live (deleted)"),
     ("name-like-special", b"[heap]"),
+    // Clears a terminal, rings, does so by other bytes, and turns the direction of text.
+    ("name-escape", b"\x1b[2J\x07\xc2\x9b\xe2\x80\xae"),
 ];
+
+/// The file that is mapped many times.
+pub const MANY: &str = "/tmp/many";
 
 /// Every shape that stays as it is.
 pub const QUIESCENT: [&str; 17] = [
@@ -75,7 +80,7 @@ pub fn run(shape: &str) -> Result<()> {
     println!("ready {said}");
     stdout().flush()?;
     match shape {
-        "exec" => {
+        _ if shape == "exec" || shape.starts_with("exec-vmas-") => {
             wait()?;
             bail!(nix::unistd::execv(c"/bin/target", &[c"/bin/target", c"plain"]).unwrap_err());
         }
@@ -84,6 +89,7 @@ pub fn run(shape: &str) -> Result<()> {
             bail!(nix::unistd::execv(c"/tmp/setuid", &[c"/tmp/setuid", c"plain"]).unwrap_err());
         }
         "churn" => churn(),
+        "grow" => grow(),
         "split" => split(),
         _ if shape.starts_with("signed-") => signed::run(
             shape["signed-".len()..].parse()?,
@@ -124,7 +130,7 @@ fn make(shape: &str) -> Result<String> {
         return Ok(String::new());
     }
     match shape {
-        "plain" | "exec" | "exec-setuid" | "exited-main-thread" => {}
+        "plain" | "exec" | "exec-setuid" | "exited-main-thread" | "grow" => {}
         _ if shape.starts_with("reader-") || shape.starts_with("maps-reader-") => {}
         "churn" => return Ok(format!("{:x}", arena()? as usize)),
         "split" => {
@@ -141,10 +147,16 @@ fn make(shape: &str) -> Result<String> {
             let pages = alternate(RESTLESS_PAGES)?.as_ptr() as usize;
             ARENA.store(pages, std::sync::atomic::Ordering::Relaxed);
         }
+        _ if shape.starts_with("sleepers-") => sleepers(shape["sleepers-".len()..].parse()?)?,
+        _ if shape.starts_with("exec-vmas-") => {
+            alternate(shape["exec-vmas-".len()..].parse()?)?;
+        }
         "flags" => flags::make()?,
         "build-ids" => return build_ids(),
         "secretmem" => secretmem()?,
-        "file-vmas-1000" => map_new_file(Path::new("/tmp/many"), 1000)?,
+        _ if shape.starts_with("file-vmas-") => {
+            map_new_file(Path::new(MANY), shape["file-vmas-".len()..].parse()?)?;
+        }
         "deleted-file" => {
             let path = Path::new("/tmp/deleted-file");
             map_new_file(path, 1)?;
@@ -312,6 +324,36 @@ fn overlay_file() -> Result<()> {
         Mode::empty(),
     )?;
     map_file(&fd, 0)
+}
+
+/// Maps more, line by line of standard input.
+fn grow() -> Result<()> {
+    for line in stdin().lines() {
+        line?;
+        name_memory(anonymous(PAGE, MapFlags::MAP_SHARED)?, c"grown")?;
+    }
+    Ok(())
+}
+
+/// Makes `count` processes that sleep until this one ends.
+fn sleepers(count: usize) -> Result<()> {
+    for _ in 0..count {
+        // SAFETY: There is one thread. The child makes system calls alone, and never returns.
+        let child = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                loop {
+                    libc::pause();
+                }
+            }
+            child
+        };
+        if child < 0 {
+            bail!(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Pages of the arena that churning maps and unmaps at random.

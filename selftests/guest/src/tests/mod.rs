@@ -28,11 +28,10 @@ mod token;
 mod torture;
 mod whose;
 
-use crate::child::Target;
 use anyhow::Result;
 use maps_lockless::{Error, Process, Request, Snapshot, Source};
 use nix::errno::Errno;
-use std::{fs, io, time::Instant};
+use std::io;
 
 /// A test.
 pub struct Test {
@@ -54,19 +53,6 @@ impl Test {
 /// Reads a process's mappings by the library, from one source.
 fn snapshot(process: &Process, source: Source) -> Result<Snapshot, Error> {
     process.open_source(source, &Request::default())?.snapshot()
-}
-
-/// A process with a million VMAs of a page each, side by side, or with as many as can be made in a
-/// minute: a kernel with KASAN is slow at it. Returns how many there are.
-fn a_million() -> Result<(Target, usize)> {
-    fs::write("/proc/sys/vm/max_map_count", "2000000")?;
-    // It maps more than the VM has, and touches none of it.
-    fs::write("/proc/sys/vm/overcommit_memory", "1")?;
-    let begin = Instant::now();
-    drop(Target::start("vmas-10000")?);
-    let of_a_minute = 10_000 * 60_000 / begin.elapsed().as_millis().max(1) as usize;
-    let count = of_a_minute.clamp(200_000, 1_000_000);
-    Ok((Target::start(&format!("vmas-{count}"))?, count))
 }
 
 /// The errno that a call failed with.

@@ -3,7 +3,10 @@
 //! A kernel without maps_lockless.
 
 use super::{Test, cli::lsmaps, snapshot};
-use crate::child::Target;
+use crate::{
+    child::Target,
+    shapes::{ODD_NAMES, QUIESCENT},
+};
 use anyhow::{Result, ensure};
 use maps_lockless::{Judgement, Process, Source};
 use std::fs;
@@ -13,6 +16,7 @@ pub(super) fn tests() -> Vec<Test> {
         Test::new("off: there is no such file", no_file),
         Test::new("off: the library falls back to maps", falls_back),
         Test::new("off: lsmaps falls back to maps and says so", says_so),
+        Test::new("off: lsmaps --format=maps is maps", same),
         Test::new("off: a name can still be given and taken", names),
     ]
 }
@@ -42,12 +46,50 @@ fn falls_back() -> Result<()> {
 fn says_so() -> Result<()> {
     let target = Target::start("plain")?;
     let pid = target.pid().to_string();
-    let (output, stderr) = lsmaps(&["--raw", &pid])?;
-    ensure!(output.stdout == fs::read(format!("/proc/{pid}/maps"))?);
+    let ran = lsmaps(&[&pid])?;
     ensure!(
-        stderr.contains("this kernel has no maps_lockless"),
-        "{stderr}"
+        ran.status == Some(0) && ran.stderr.is_empty(),
+        "{}",
+        ran.stderr
     );
+    let text = String::from_utf8(ran.stdout)?;
+    let says = ", from maps, may be torn, the source does not tell\n";
+    ensure!(text.ends_with(says), "{text}");
+    // Build IDs are known to PROCMAP_QUERY alone.
+    let ran = lsmaps(&["-o", "+BUILD-ID", &pid])?;
+    let text = String::from_utf8(ran.stdout)?;
+    let says = ", from PROCMAP_QUERY, may be torn, the source does not tell\n";
+    ensure!(text.ends_with(says), "{text}");
+    // What was asked for by name is missed.
+    let ran = lsmaps(&["--source", "lockless", &pid])?;
+    ensure!(ran.status == Some(2) && ran.stdout.is_empty());
+    ensure!(
+        ran.stderr.contains("this kernel has no such file (ENOENT)"),
+        "{}",
+        ran.stderr
+    );
+    Ok(())
+}
+
+fn same() -> Result<()> {
+    for shape in QUIESCENT
+        .into_iter()
+        .chain(ODD_NAMES.iter().map(|(shape, _)| *shape))
+        // Its maps are empty sooner or later.
+        .filter(|shape| *shape != "exited-main-thread")
+    {
+        let target = Target::start(shape)?;
+        let pid = target.pid().to_string();
+        let maps = fs::read(format!("/proc/{pid}/maps"))?;
+        for source in ["auto", "maps"] {
+            let ran = lsmaps(&["--format=maps", "--source", source, &pid])?;
+            ensure!(
+                ran.status == Some(0) && ran.stdout == maps,
+                "{shape}, {source}: {}",
+                ran.stderr
+            );
+        }
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 //! What a reader asks for by ioctl(2), and gets.
 
-use super::{Test, a_million, errno};
+use super::{Test, errno};
 use crate::{
     child::Target,
     query,
@@ -294,7 +294,7 @@ fn one_open_file() -> Result<()> {
 
 /// The limits of what one read does, and that a reader gets on all the same.
 fn nothing() -> Result<()> {
-    let (target, count) = a_million()?;
+    let (target, count) = Target::with_most_vmas()?;
     let request = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_READ,
         vma_flags_none: MAPS_LOCKLESS_VMA_READ,

@@ -42,7 +42,7 @@ pub(super) fn tests() -> Vec<Test> {
 }
 
 /// The thread to ask where the main thread has exited.
-fn thread_of(target: &Target, shape: &str) -> Result<Option<u32>> {
+pub(super) fn thread_of(target: &Target, shape: &str) -> Result<Option<u32>> {
     if shape != "exited-main-thread" {
         return Ok(None);
     }

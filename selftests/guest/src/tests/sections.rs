@@ -2,7 +2,7 @@
 
 //! A read's RCU sections are no longer where there are a thousand times as many VMAs.
 
-use super::{Test, a_million};
+use super::Test;
 use crate::{
     child::Target,
     raw::{Lockless, MAPS},
@@ -121,7 +121,7 @@ impl Seen {
 
 fn sections_stay() -> Result<()> {
     let few = Target::start("vmas-1000")?;
-    let (many, count) = a_million()?;
+    let (many, count) = Target::with_most_vmas()?;
     let trace = Trace::new(&FUNCTIONS, &[])?;
     let mut buffer = vec![0xaa; MAX];
     let mut seen = [Seen::default(), Seen::default()];
