@@ -4,7 +4,7 @@
 
 use crate::processes::Target;
 use anyhow::{Result, bail};
-use maps_lockless::{BuildId, Fields, MappingRef, NameRef, Permissions};
+use maps_lockless::{BuildId, Fields, MappingRef, Marks, NameRef, Permissions};
 use std::{borrow::Cow, fmt::Write};
 
 /// A mapping, whose it is, and the address that was asked for.
@@ -302,6 +302,10 @@ pub fn kind(mapping: &MappingRef<'_>) -> Option<&'static str> {
 /// What the kernel has to say against a mapping.
 pub fn marks(mapping: &MappingRef<'_>) -> Vec<&'static str> {
     let marks = mapping.marks;
+    // As nearly always.
+    if marks == Marks::default() {
+        return Vec::new();
+    }
     [
         (marks.unstable, "unstable"),
         (marks.withheld, "withheld"),

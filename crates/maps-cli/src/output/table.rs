@@ -4,7 +4,7 @@
 
 use super::{Output, Style, color, footer::Footer, text};
 use crate::{
-    columns::{Column, Row, marks},
+    columns::{Column, Row, Value, marks},
     listing::Verdict,
     processes::Target,
     sanitize,
@@ -45,10 +45,13 @@ struct Line {
 }
 
 impl Line {
-    /// Ends the cell that was added to the text.
-    fn end_cell(&mut self) {
+    /// Ends the cell that was added to the text. All but names are ASCII.
+    fn end_cell(&mut self, is_ascii: bool) {
         let start = self.cells.last().map_or(0, |cell| cell.0);
-        let width = width(&self.text[start..]);
+        let width = match is_ascii {
+            true => self.text.len() - start,
+            false => width(&self.text[start..]),
+        };
         self.cells.push((self.text.len(), width));
     }
 
@@ -94,7 +97,7 @@ impl<'a, W: Write> Table<'a, W> {
             };
             for column in self.columns {
                 heading.text.extend(column.name().as_bytes());
-                heading.end_cell();
+                heading.end_cell(true);
             }
             self.write(&heading)?;
         }
@@ -161,7 +164,7 @@ impl<W: Write> Output for Table<'_, W> {
         for column in self.columns {
             let (value, bytes) = (column.value(row), self.style.bytes);
             text::write(&mut line.text, &value, bytes, sanitize::for_terminal);
-            line.end_cell();
+            line.end_cell(!matches!(value, Value::Bytes(_)));
         }
         if self.held.is_none() {
             let result = self.write(&line);
