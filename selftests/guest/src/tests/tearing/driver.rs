@@ -31,8 +31,10 @@ const READERS: usize = 3;
 const ONE_RECORD: usize = HEADER + size_of::<maps_lockless_vma>() + 64;
 /// How long to read at least,
 const TIME: Duration = Duration::from_millis(1000);
-/// and at most, for an outcome that has not been seen yet.
+/// and at most, for an outcome that has not been seen yet. The clock of an emulated machine may run far
+/// too fast: so many listings must be made, too.
 const TIMEOUT: Duration = Duration::from_secs(30);
+const LISTINGS: u64 = 3000;
 
 /// What is read of places, and the pages that stay between them.
 struct Window {
@@ -196,9 +198,13 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
             .collect();
         let begin = Instant::now();
         let mut enough = false;
-        while !enough && begin.elapsed() < TIMEOUT && !readers.iter().any(|r| r.is_finished()) {
+        while !enough && !readers.iter().any(|reader| reader.is_finished()) {
             thread::sleep(Duration::from_millis(20));
-            enough = begin.elapsed() >= TIME && lock().is_ok_and(|tally| tally.unseen().is_empty());
+            let time = begin.elapsed();
+            enough = lock().is_ok_and(|tally| {
+                let all = time >= TIME && tally.unseen().is_empty();
+                all || (time >= TIMEOUT && tally.listings >= LISTINGS)
+            });
         }
         stop.store(true, SeqCst);
         for reader in readers {

@@ -27,7 +27,7 @@ const ONE_RECORD: usize = HEADER + 2 * size_of::<maps_lockless_vma>();
 /// Processes that are started, unless that takes longer than this.
 const ROUNDS: usize = 20;
 const TIME: Duration = Duration::from_secs(4);
-/// How long to start others, for an outcome that has not been seen yet.
+/// How long to start others, five times as many at least, for an outcome that has not been seen yet.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SPECIAL: Effect = Effect {
@@ -76,11 +76,12 @@ fn rounds(
     let mut result = Ok(());
     let mut count = 0;
     let mut enough = false;
-    while result.is_ok() && !enough && begin.elapsed() < TIMEOUT {
+    while result.is_ok() && !enough {
         result = round(&mut tally, count);
         count += 1;
-        let long = count >= ROUNDS || begin.elapsed() >= TIME;
-        enough = long && tally.unseen().is_empty();
+        let time = begin.elapsed();
+        let all = tally.unseen().is_empty() && (count >= ROUNDS || time >= TIME);
+        enough = all || (time >= TIMEOUT && count >= 5 * ROUNDS);
     }
     tally.print();
     result.context(effect.name)?;
