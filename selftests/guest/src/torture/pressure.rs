@@ -54,6 +54,8 @@ pub fn hog() -> Result<()> {
             // SAFETY: As above. What the pages hold does not matter.
             let freed = unsafe { libc::madvise(memory.add(part).cast(), PART, libc::MADV_FREE) };
             ensure!(freed == 0, "MADV_FREE");
+            // Others are to have the CPU, too.
+            sleep(Duration::from_millis(2));
         }
     }
 }
