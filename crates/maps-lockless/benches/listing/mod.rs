@@ -228,7 +228,7 @@ pub fn read_text_by_procfs(text: &[u8]) -> u64 {
 }
 
 /// A sum that depends on all fields that maps shows.
-fn sum(mapping: &MappingRef<'_>) -> u64 {
+pub fn sum(mapping: &MappingRef<'_>) -> u64 {
     let device = mapping.device.unwrap_or_default();
     let name = match black_box(mapping.name) {
         NameRef::Heap => 1,
@@ -261,7 +261,7 @@ fn sum(mapping: &MappingRef<'_>) -> u64 {
 const R_W_X: u64 = wire::MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_WRITE | MAPS_LOCKLESS_VMA_EXEC;
 
 /// The same sum.
-fn sum_of_procfs(mapping: &MemoryMap) -> u64 {
+pub fn sum_of_procfs(mapping: &MemoryMap) -> u64 {
     let name = match black_box(&mapping.pathname) {
         MMapPath::Heap => 1,
         MMapPath::Stack => 2,
