@@ -6,19 +6,23 @@ use crate::Error;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open, openat},
-    sys::{stat::Mode, uio::pread},
+    sys::stat::Mode,
     unistd::{Whence, lseek, read},
 };
 use std::{
-    format, fs,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    format,
+    fs::{self, File},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
 };
 
 /// An open file, and its name.
 #[derive(Debug)]
 pub(crate) struct NamedFile {
-    fd: OwnedFd,
+    file: File,
     path: PathBuf,
 }
 
@@ -38,7 +42,10 @@ impl NamedFile {
         call: impl Fn(&Path, OFlag) -> Result<OwnedFd, Errno>,
     ) -> Result<Self, Error> {
         match retry(|| call(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC)) {
-            Ok(fd) => Ok(Self { fd, path }),
+            Ok(fd) => Ok(Self {
+                file: fd.into(),
+                path,
+            }),
             Err(errno) => Err(Error::os(path, errno)),
         }
     }
@@ -47,7 +54,10 @@ impl NamedFile {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let path = fs::read_link(&link).unwrap_or_else(|_| link.into());
-        Self { fd, path }
+        Self {
+            file: fd.into(),
+            path,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -55,21 +65,26 @@ impl NamedFile {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 
     /// Reads at the file position, which moves. 0 at the end.
     pub(crate) fn read(&self, buf: &mut [u8]) -> Result<usize, Error> {
-        self.done(retry(|| read(&self.fd, buf)))
+        self.done(retry(|| read(&self.file, buf)))
     }
 
     /// Reads at an address, which is no negative offset.
+    ///
+    /// By std: nix's pread(2) has the libc's own type of offset, which some 32-bit machines have 32 bits of.
     pub(crate) fn read_at(&self, buf: &mut [u8], address: i64) -> Result<usize, Error> {
-        self.done(retry(|| pread(&self.fd, buf, address)))
+        self.done(retry(|| {
+            let len = self.file.read_at(buf, address as u64);
+            len.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
+        }))
     }
 
     pub(crate) fn rewind(&self) -> Result<(), Error> {
-        self.done(lseek(&self.fd, 0, Whence::SeekSet).map(drop))
+        self.done(lseek(&self.file, 0, Whence::SeekSet).map(drop))
     }
 
     fn done<T>(&self, result: Result<T, Errno>) -> Result<T, Error> {
@@ -77,9 +92,9 @@ impl NamedFile {
     }
 }
 
-impl From<NamedFile> for std::fs::File {
+impl From<NamedFile> for File {
     fn from(file: NamedFile) -> Self {
-        file.fd.into()
+        file.file
     }
 }
 

@@ -10,12 +10,15 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::stat::{Mode, fstat},
+    sys::stat::Mode,
 };
 use std::{
     format, fs,
     fs::File,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     string::String,
     sync::Arc,
@@ -163,8 +166,10 @@ impl Process {
         let Ok(file) = self.file(&below_root.to_string_lossy()) else {
             return Err(first);
         };
-        let same = fstat(file.fd()).is_ok_and(|stat| Some(stat.st_ino) == mapping.inode);
-        if same { Ok(file.into()) } else { Err(first) }
+        let file = File::from(file);
+        let stat = file.metadata();
+        let same = stat.is_ok_and(|stat| Some(stat.ino()) == mapping.inode);
+        if same { Ok(file) } else { Err(first) }
     }
 }
 
