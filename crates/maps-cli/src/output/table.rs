@@ -26,44 +26,17 @@ pub struct Table<'a, W> {
     /// Of all columns. None of them gets narrower.
     widths: Vec<usize>,
     held: Option<Vec<Line>>,
-    /// The line that is written, once none is held. One for all, so that none is allocated.
-    line: Line,
     /// Whether lines say themselves that they are marked.
     tell_marks: bool,
     footer: Footer,
     buffer: Vec<u8>,
 }
 
-/// A line before it is laid out.
-#[derive(Clone, Default)]
+/// A line that is held back until the widths are known.
 struct Line {
-    text: Vec<u8>,
-    /// Where each cell ends, and how many columns of a terminal it takes.
-    cells: Vec<(usize, usize)>,
+    cells: Vec<Vec<u8>>,
     color: Ansi,
     marks: Vec<&'static str>,
-}
-
-impl Line {
-    /// Ends the cell that was added to the text. All but names are ASCII.
-    fn end_cell(&mut self, is_ascii: bool) {
-        let start = self.cells.last().map_or(0, |cell| cell.0);
-        let width = match is_ascii {
-            true => self.text.len() - start,
-            false => width(&self.text[start..]),
-        };
-        self.cells.push((self.text.len(), width));
-    }
-
-    /// The cells, and their widths.
-    fn cells(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        let mut start = 0;
-        self.cells.iter().map(move |&(end, width)| {
-            let cell = &self.text[start..end];
-            start = end;
-            (cell, width)
-        })
-    }
 }
 
 impl<'a, W: Write> Table<'a, W> {
@@ -78,7 +51,6 @@ impl<'a, W: Write> Table<'a, W> {
             out,
             widths: widths.collect(),
             held: Some(Vec::new()),
-            line: Line::default(),
             tell_marks: !columns.contains(&Column::Marks),
             footer: Footer::default(),
             buffer: Vec::new(),
@@ -91,52 +63,54 @@ impl<'a, W: Write> Table<'a, W> {
             return Ok(());
         };
         if self.style.headings {
-            let mut heading = Line {
-                color: Ansi::new().bold(),
-                ..Line::default()
-            };
-            for column in self.columns {
-                heading.text.extend(column.name().as_bytes());
-                heading.end_cell(true);
-            }
-            self.write(&heading)?;
+            let columns = self.columns;
+            self.write(Ansi::new().bold(), &[], |i, line| {
+                line.extend(columns[i].name().as_bytes());
+                true
+            })?;
         }
-        held.iter().try_for_each(|line| self.write(line))
+        held.iter().try_for_each(|line| {
+            self.write(line.color, &line.marks, |i, buffer| {
+                buffer.extend(&line.cells[i]);
+                false
+            })
+        })
     }
 
-    fn widen(&mut self, line: &Line) {
-        for (width, cell) in self.widths.iter_mut().zip(line.cells()) {
-            *width = (*width).max(cell.1);
-        }
-    }
-
-    fn write(&mut self, line: &Line) -> io::Result<()> {
+    /// Writes a line. `cell` adds the text of a column to it, and tells whether that is surely ASCII.
+    fn write(
+        &mut self,
+        color: Ansi,
+        marks: &[&str],
+        cell: impl Fn(usize, &mut Vec<u8>) -> bool,
+    ) -> io::Result<()> {
         let buffer = &mut self.buffer;
         buffer.clear();
         if self.style.color {
-            write!(buffer, "{}", line.color)?;
+            write!(buffer, "{color}")?;
         }
         let last = self.columns.len() - 1;
         let mut used = 0;
-        for (i, (cell, width)) in line.cells().enumerate() {
+        for (i, column) in self.columns.iter().enumerate() {
             if i > 0 {
                 buffer.push(b' ');
                 used += 1;
             }
+            let start = buffer.len();
+            let width = match cell(i, buffer) {
+                true => buffer.len() - start,
+                false => width(&buffer[start..]),
+            };
             let pad = self.widths[i].saturating_sub(width);
-            match (self.columns[i].is_right(), i == last) {
-                (true, _) => {
-                    spaces(buffer, pad);
-                    buffer.extend(cell);
-                }
-                (false, false) => {
-                    buffer.extend(cell);
-                    spaces(buffer, pad);
-                }
-                (false, true) => {
-                    let room = self.style.width.map(|all| all.saturating_sub(used));
-                    fit(buffer, cell, width, room);
-                }
+            let end = buffer.len();
+            if column.is_right() {
+                buffer.resize(end + pad, b' ');
+                buffer.copy_within(start..end, start + pad);
+                buffer[start..start + pad].fill(b' ');
+            } else if i < last {
+                buffer.resize(end + pad, b' ');
+            } else if let Some(all) = self.style.width {
+                fit(buffer, start, width, all.saturating_sub(used));
             }
             used += width + pad;
         }
@@ -144,10 +118,10 @@ impl<'a, W: Write> Table<'a, W> {
             buffer.pop();
         }
         if self.style.color {
-            write!(buffer, "{:#}", line.color)?;
+            write!(buffer, "{color:#}")?;
         }
-        if self.tell_marks && !line.marks.is_empty() {
-            write!(buffer, "  # {}", line.marks.join(", "))?;
+        if self.tell_marks && !marks.is_empty() {
+            write!(buffer, "  # {}", marks.join(", "))?;
         }
         buffer.push(b'\n');
         self.out.write_all(buffer)
@@ -156,29 +130,34 @@ impl<'a, W: Write> Table<'a, W> {
 
 impl<W: Write> Output for Table<'_, W> {
     fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let mut line = std::mem::take(&mut self.line);
-        line.text.clear();
-        line.cells.clear();
-        line.color = color::of(row.mapping);
-        line.marks = marks(row.mapping);
-        for column in self.columns {
-            let (value, bytes) = (column.value(row), self.style.bytes);
-            text::write(&mut line.text, &value, bytes, sanitize::for_terminal);
-            line.end_cell(!matches!(value, Value::Bytes(_)));
+        let (columns, bytes) = (self.columns, self.style.bytes);
+        let cell = |i: usize, line: &mut Vec<u8>| {
+            let value = columns[i].value(row);
+            text::write(line, &value, bytes, sanitize::for_terminal);
+            !matches!(value, Value::Bytes(_))
+        };
+        let (color, marks) = (color::of(row.mapping), marks(row.mapping));
+        let Some(held) = &mut self.held else {
+            return self.write(color, &marks, cell);
+        };
+        let cells = (0..columns.len()).map(|i| {
+            let mut text = Vec::new();
+            cell(i, &mut text);
+            text
+        });
+        let cells: Vec<_> = cells.collect();
+        for (wide, cell) in self.widths.iter_mut().zip(&cells) {
+            *wide = (*wide).max(width(cell));
         }
-        if self.held.is_none() {
-            let result = self.write(&line);
-            self.line = line;
-            return result;
+        held.push(Line {
+            cells,
+            color,
+            marks,
+        });
+        match held.len() {
+            HELD.. => self.lay_out(),
+            _ => Ok(()),
         }
-        self.widen(&line);
-        if let Some(held) = &mut self.held {
-            held.push(line);
-            if held.len() < HELD {
-                return Ok(());
-            }
-        }
-        self.lay_out()
     }
 
     fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
@@ -199,10 +178,6 @@ impl<W: Write> Output for Table<'_, W> {
     }
 }
 
-fn spaces(buffer: &mut Vec<u8>, count: usize) {
-    buffer.resize(buffer.len() + count, b' ');
-}
-
 /// Columns that a text takes on a terminal.
 fn width(text: &[u8]) -> usize {
     match text.is_ascii() {
@@ -216,15 +191,16 @@ fn utf8(text: &[u8]) -> &str {
     std::str::from_utf8(text).unwrap_or("?")
 }
 
-/// Adds a text, of which only the end is shown where there is no room for all: it tells most of a path.
-fn fit(buffer: &mut Vec<u8>, text: &[u8], width: usize, room: Option<usize>) {
-    let room = room.unwrap_or(usize::MAX).max(LEAST_NAME);
+/// Cuts the beginning off the text from `start` on, where there is no room for all: the end tells most of a
+/// path.
+fn fit(buffer: &mut Vec<u8>, start: usize, width: usize, room: usize) {
+    let room = room.max(LEAST_NAME);
     if width <= room {
-        buffer.extend(text);
         return;
     }
+    let text = buffer.split_off(start);
     buffer.extend("…".as_bytes());
-    let (mut chars, mut left) = (utf8(text).chars(), width);
+    let (mut chars, mut left) = (utf8(&text).chars(), width);
     while left > room - 1 {
         let Some(c) = chars.next() else { break };
         left -= c.width().unwrap_or(0);
@@ -239,29 +215,16 @@ mod tests {
     #[test]
     fn long_names_lose_their_beginning() {
         let fitted = |text: &str, room| {
-            let mut buffer = Vec::new();
-            fit(&mut buffer, text.as_bytes(), width(text.as_bytes()), room);
-            String::from_utf8(buffer).unwrap()
+            let mut buffer = format!("> {text}").into_bytes();
+            fit(&mut buffer, 2, width(text.as_bytes()), room);
+            String::from_utf8(buffer).unwrap().split_off(2)
         };
+        assert_eq!(fitted("/usr/lib/libexample.so", 20), "…r/lib/libexample.so");
         assert_eq!(
-            fitted("/usr/lib/libexample.so", Some(20)),
-            "…r/lib/libexample.so"
-        );
-        assert_eq!(
-            fitted("/usr/lib/libexample.so", Some(22)),
+            fitted("/usr/lib/libexample.so", 22),
             "/usr/lib/libexample.so"
         );
-        assert_eq!(
-            fitted("/usr/lib/libexample.so", Some(1)),
-            "…b/libexample.so"
-        );
-        assert_eq!(
-            fitted("/usr/lib/libexample.so", None),
-            "/usr/lib/libexample.so"
-        );
-        assert_eq!(
-            fitted("/日本語/日本語日本語.so", Some(16)),
-            "…日本語日本語.so"
-        );
+        assert_eq!(fitted("/usr/lib/libexample.so", 1), "…b/libexample.so");
+        assert_eq!(fitted("/日本語/日本語日本語.so", 16), "…日本語日本語.so");
     }
 }

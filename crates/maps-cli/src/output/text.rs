@@ -28,13 +28,25 @@ pub fn write(line: &mut Vec<u8>, value: &Value<'_>, bytes: bool, escape: fn(&mut
 
 /// By hand, for it is most of what is written.
 fn hex(line: &mut Vec<u8>, number: u64) {
-    let digits = 16 - (number | 1).leading_zeros() as usize / 4;
     let mut text = [0; 16];
-    for (i, digit) in text[..digits].iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * i) & 15) as usize];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&HEX[usize::from(byte)]);
     }
-    line.extend(&text[..digits]);
+    let zeroes = (number | 1).leading_zeros() as usize / 4;
+    line.extend(&text[zeroes..]);
 }
+
+/// The two digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// Likewise.
 pub fn decimal(line: &mut Vec<u8>, mut number: u64) {

@@ -81,7 +81,7 @@ impl Text {
             };
             let line = self.line;
             let lines = &self.buf[..self.given];
-            self.line += lines.iter().filter(|&&byte| byte == b'\n').count();
+            self.line += newlines(lines);
             return Ok(Some(Chunk {
                 lines,
                 first: line,
@@ -95,4 +95,16 @@ impl Text {
         (self.given, self.filled, self.line) = (0, 0, 1);
         Ok(())
     }
+}
+
+/// How many newlines there are. Sums of a byte each can be made of many bytes at once.
+fn newlines(text: &[u8]) -> usize {
+    let blocks = text.chunks(u8::MAX.into());
+    let sum = |block: &[u8]| {
+        block
+            .iter()
+            .map(|&byte| u8::from(byte == b'\n'))
+            .sum::<u8>()
+    };
+    blocks.map(|block| usize::from(sum(block))).sum()
 }
