@@ -131,10 +131,11 @@ pub fn parse(text: &str) -> Result<Test> {
     while parser.take(&format!("P{}", threads.len())) {
         parser.expect("(")?;
         while !parser.take(")") {
-            if let Token::Word(word) = parser.token()?
-                && !is_type(&word)
-            {
-                parser.variable(&word);
+            match parser.token()? {
+                Token::Word(word) if !is_type(&word) => {
+                    parser.variable(&word);
+                }
+                _ => {}
             }
         }
         threads.push(parser.block()?);
