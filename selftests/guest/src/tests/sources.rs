@@ -228,12 +228,10 @@ fn live() -> Result<()> {
     ensure!(cut.judgement == Judgement::PossiblyTorn && cut.token.is_none());
 
     let pinned = Process::pinned(target.pid())?;
-    ensure!(
-        pinned
-            .snapshot()?
-            .token
-            .is_some_and(|new| new.mm_id != token.mm_id)
-    );
+    // The new program may be mapping still.
+    let mut reader = pinned.open(&Request::default())?;
+    let new = reader.consistent(u32::MAX, Duration::from_secs(10))?;
+    ensure!(new.token.is_some_and(|new| new.mm_id != token.mm_id));
     target.kill()?;
     target.reap()?;
     ensure!(
