@@ -47,14 +47,18 @@ pub(super) fn thread_of(target: &Target, shape: &str) -> Result<Option<u32>> {
         return Ok(None);
     }
     let pid = target.pid();
-    // The thread starts, and the main one ends, after the target said that it is ready.
+    // The thread starts, and the main one ends, after the target said that it is ready. Until it waits for
+    // input, the thread still maps memory of its own.
     for _ in 0..200 {
         let tids: Vec<u32> = fs::read_dir(format!("/proc/{pid}/task"))?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat"))?;
+        let is = |tid, state| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat"));
+            stat.is_ok_and(|stat| stat.contains(state))
+        };
         let other = tids.into_iter().find(|tid| *tid != pid);
-        if other.is_some() && stat.contains(") Z ") {
+        if is(pid, ") Z ") && other.is_some_and(|tid| is(tid, ") S ")) {
             return Ok(other);
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
