@@ -90,7 +90,7 @@ fn hostile() -> Result<()> {
         &["--tree", pid],
         &["--summary", pid],
         &["--count", pid, "self"],
-        &["--addr", "1000", "--all"],
+        &["--all", "--range", "0-ffffffffffff"],
         &["--record", capture, pid],
         &["--from-file", capture],
         &["--diff", capture],

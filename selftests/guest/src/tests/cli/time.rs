@@ -64,7 +64,7 @@ fn grow(target: &mut Target) -> Result<()> {
 fn diff() -> Result<()> {
     let mut target = Target::start("grow")?;
     let pid = &target.pid().to_string()[..];
-    lsmaps(&["--record", CAPTURE, pid])?.expect(0, "1 processes, ")?;
+    lsmaps(&["--record", CAPTURE, pid])?.expect(0, "1 process, ")?;
     let same = good_text(&["--diff", CAPTURE])?;
     ensure!(
         same.starts_with(&format!("{pid} target: 0 changes in ")),
