@@ -348,7 +348,8 @@ fn zero_if_not(vma: &maps_lockless_vma, valid: u64) -> bool {
 /// No byte of a batch, or of a poll, is of a kernel address, and those that belong to nothing are
 /// zero.
 ///
-/// A kernel address is a 64-bit word from 0xffff_8000_0000_0000 on, at any multiple of 8. There is one
+/// A kernel address is a 64-bit word from 0xffff_8000_0000_0000 on (four-level paging, as in the VM), at any
+/// multiple of 8. There is one
 /// that belongs there: the range of `[vsyscall]`, which every process of x86-64 has. It is told from
 /// others by where it stands: as the range of a record which is exactly that page, and has that name
 /// if it has any.
