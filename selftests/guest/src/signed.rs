@@ -45,7 +45,9 @@ fn name(number: u8, turn: u8) -> String {
 /// Whether what is shown of a mapping can be of the process of this number.
 pub fn is_signed(number: u8, vma: &Vma<'_>) -> bool {
     if vma.fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
-        return vma.fields.valid == 0;
+        let fields = vma.fields;
+        return (fields.valid, fields.vma_flags, fields.pgoff, fields.ino) == (0, 0, 0, 0)
+            && vma.name.is_empty();
     }
     let flags = protection(number).bits() as u64;
     let named = match vma.fields.name_kind {

@@ -48,6 +48,18 @@ impl Flavour {
         }
     }
 
+    /// Parts of the names of tests that would take days on it.
+    pub fn too_slow_for(self) -> &'static [&'static str] {
+        match self {
+            // DEBUG_VM_MAPLE_TREE looks at all VMAs at each change of one. These make 100,000 or more.
+            Self::Strict => &[
+                "nothing among very many VMAs",
+                "a reader that is being killed",
+            ],
+            _ => &[],
+        }
+    }
+
     /// Seconds after which a run of all tests hangs.
     pub fn time_limit(self) -> u64 {
         match self {

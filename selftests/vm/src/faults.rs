@@ -4,10 +4,10 @@
 
 use crate::{
     build::{self, Flavour},
-    ktap::Failures,
+    ktap::{Count, Failures},
     paths,
     qemu::{Console, Vm},
-    series, source,
+    series, source, test,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -31,7 +31,7 @@ pub struct Options {
 ///
 /// The patch's head has lines `Fault:`, which says what is broken; `Test:` with a part of the names of the
 /// tests that must fail, once or more; `Kernel:` where it takes another one than plain to see it; and
-/// `Missed:` with the reason, where nothing is expected to.
+/// `Missed:` with the reason, where nothing is expected to. On strict, KUnit's tests may find it as well.
 #[derive(Debug)]
 struct Fault {
     name: String,
@@ -197,6 +197,13 @@ fn outcome(
     // A kernel that does not even boot says nothing about the tests.
     if !failures.began() {
         bail!("no test ran, see {}", vm.log().display());
+    }
+    if kernel == Flavour::Strict {
+        let mut count = Count::default();
+        test::boot_tests(vm.log(), &mut count)?;
+        if count.failed > 0 {
+            return Ok(Outcome::Caught("KUnit".to_owned()));
+        }
     }
     Ok(match (failures.shown(), result) {
         (Some(tests), _) => Outcome::Caught(tests),

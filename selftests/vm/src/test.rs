@@ -85,6 +85,9 @@ fn guest_run(
     if flavour == Flavour::Off {
         command.push("--off");
     }
+    for skipped in flavour.too_slow_for() {
+        command.extend(["--skip", skipped]);
+    }
     let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
     let status = vm.lines(flavour.time_limit(), |line| {
         println!("{line}");
@@ -117,7 +120,7 @@ fn guest_run(
 }
 
 /// Counts what the kernel itself has tested at boot.
-fn boot_tests(log: &Path, count: &mut Count) -> Result<()> {
+pub fn boot_tests(log: &Path, count: &mut Count) -> Result<()> {
     let text = fs::read(log).with_context(|| log.display().to_string())?;
     let text = String::from_utf8_lossy(&text);
     for suite in series::kunit_suites()? {
