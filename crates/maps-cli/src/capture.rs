@@ -14,7 +14,7 @@ use maps_lockless::{CaptureReader, CaptureWriter, CapturedProcess, Completeness,
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{BufReader, BufWriter, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -58,8 +58,7 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
 }
 
 fn capture(plan: &Plan<'_>, target: &Target) -> Result<CapturedProcess> {
-    let mut reader = plan.open(&target.process())?;
-    let mut snapshot = plan.snapshot(&mut reader)?;
+    let mut snapshot = plan.snapshot(&target.process())?;
     if snapshot.completeness == Completeness::Gone {
         return Err(anyhow!(
             "it exited or called execve meanwhile: it is not recorded"
@@ -118,7 +117,7 @@ impl Drop for Destination {
 /// The processes of a capture that the options name: all, if they name none.
 pub struct Selected<'a> {
     path: &'a Path,
-    reader: CaptureReader<BufReader<File>>,
+    reader: CaptureReader<File>,
     /// Empty: all.
     wanted: Vec<u32>,
     /// Those that were not met.
@@ -138,7 +137,7 @@ pub fn read<'a>(options: &Options, path: &'a Path) -> Result<Selected<'a>> {
     }
     Ok(Selected {
         path,
-        reader: CaptureReader::new(BufReader::new(file)).with_context(name)?,
+        reader: CaptureReader::new(file).with_context(name)?,
         missing: wanted.clone(),
         wanted,
     })

@@ -82,8 +82,7 @@ fn later(
             (found.snapshot.clone(), found.time)
         }
         None => {
-            let process = target.process();
-            let snapshot = plan.snapshot(&mut plan.open(&process)?)?;
+            let snapshot = plan.snapshot(&target.process())?;
             if snapshot.completeness == Completeness::Gone {
                 return Err(anyhow!("it exited or called execve meanwhile"));
             }
@@ -152,9 +151,7 @@ impl<'a> Changes<'a> {
 
     /// `1234 bash: 3 changes`.
     pub fn title(&self, out: &mut dyn Write, target: &Target, note: &str) -> io::Result<()> {
-        let mut line = format!("{} ", target.pid).into_bytes();
-        sanitize::for_terminal(&mut line, &target.comm);
-        self.colored(out, Ansi::new().bold(), &line)?;
+        self.colored(out, Ansi::new().bold(), &text::title(target))?;
         writeln!(out, ": {note}")
     }
 

@@ -83,14 +83,15 @@ impl<'a> Plan<'a> {
     pub fn read(&self, target: &Target, each: &mut Each<'_>) -> Result<Verdict> {
         let process = target.process();
         let mut rows = Rows::new(self.filter, target, each);
-        if !self.addresses.is_empty() {
+        let addresses = !self.addresses.is_empty();
+        if addresses && self.source == SourceOption::Auto {
             return self.look_up(&process, rows);
         }
-        let mut reader = self.open(&process)?;
-        if self.attempts.is_some() {
-            let snapshot = self.snapshot(&mut reader)?;
-            return rows.all_of(&snapshot);
+        // A source that is asked for is read as a whole, for addresses as well.
+        if addresses || self.attempts.is_some() {
+            return rows.of(&self.snapshot(&process)?, self.addresses);
         }
+        let mut reader = self.open(&process)?;
         while let Some(batch) = reader.next_batch()? {
             for mapping in batch.mappings() {
                 rows.add(&mapping?, None)?;
@@ -102,7 +103,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Reads all mappings at once.
-    pub fn snapshot(&self, reader: &mut Reader) -> Result<Snapshot, Error> {
+    pub fn snapshot(&self, process: &Process) -> Result<Snapshot, Error> {
+        let mut reader = self.open(process)?;
         match self.attempts {
             None => reader.snapshot(),
             Some(attempts) => reader.consistent(attempts, Duration::MAX),
@@ -116,23 +118,14 @@ impl<'a> Plan<'a> {
         captured: &CapturedProcess,
         each: &mut Each<'_>,
     ) -> Result<Verdict> {
-        let snapshot = &captured.snapshot;
-        let mut rows = Rows::new(self.filter, target, each);
-        if self.addresses.is_empty() {
-            return rows.all_of(snapshot);
-        }
-        for &address in self.addresses {
-            let found = snapshot.find(address);
-            rows.at(address, found.map(|mapping| mapping.as_ref()))?;
-        }
-        Ok(rows.end(snapshot.source, snapshot.completeness, snapshot.judgement))
+        Rows::new(self.filter, target, each).of(&captured.snapshot, self.addresses)
     }
 
     /// Opens the source that is asked for, or the best one.
     ///
     /// Where PROCMAP_QUERY and the text are left, the text is faster, but where the kernel selects few
     /// mappings of many; and it has no build IDs.
-    pub fn open(&self, process: &Process) -> Result<Reader, Error> {
+    fn open(&self, process: &Process) -> Result<Reader, Error> {
         let open = |source| process.open_source(source, &self.request);
         match self.source {
             SourceOption::Lockless => open(Source::Lockless),
@@ -158,18 +151,7 @@ impl<'a> Plan<'a> {
     }
 
     fn look_up(&self, process: &Process, mut rows: Rows<'_, '_>) -> Result<Verdict> {
-        let lookup = match self.source {
-            SourceOption::Auto => process.lookup(&self.request)?,
-            _ => {
-                // A source that is asked for is read as a whole.
-                let snapshot = self.snapshot(&mut self.open(process)?)?;
-                for &address in self.addresses {
-                    let found = snapshot.find(address);
-                    rows.at(address, found.map(|mapping| mapping.as_ref()))?;
-                }
-                return Ok(rows.end(snapshot.source, snapshot.completeness, snapshot.judgement));
-            }
-        };
+        let lookup = process.lookup(&self.request)?;
         for &address in self.addresses {
             let found = lookup.find(address)?;
             rows.at(address, found.as_ref().map(|mapping| mapping.as_ref()))?;
@@ -226,8 +208,14 @@ impl<'a, 'b> Rows<'a, 'b> {
         }
     }
 
-    fn all_of(mut self, snapshot: &Snapshot) -> Result<Verdict> {
-        for mapping in &snapshot.mappings {
+    /// What a snapshot has at the addresses, or all of it if there are none.
+    fn of(mut self, snapshot: &Snapshot, addresses: &[u64]) -> Result<Verdict> {
+        for &address in addresses {
+            let found = snapshot.find(address);
+            self.at(address, found.map(|mapping| mapping.as_ref()))?;
+        }
+        let all = snapshot.mappings.iter().filter(|_| addresses.is_empty());
+        for mapping in all {
             self.add(&mapping.as_ref(), None)?;
         }
         Ok(self.end(snapshot.source, snapshot.completeness, snapshot.judgement))

@@ -349,10 +349,9 @@ fn zero_if_not(vma: &maps_lockless_vma, valid: u64) -> bool {
 /// zero.
 ///
 /// A kernel address is a 64-bit word from 0xffff_8000_0000_0000 on (four-level paging, as in the VM), at any
-/// multiple of 8. There is one
-/// that belongs there: the range of `[vsyscall]`, which every process of x86-64 has. It is told from
-/// others by where it stands: as the range of a record which is exactly that page, and has that name
-/// if it has any.
+/// multiple of 8. There is one that belongs there: the range of `[vsyscall]`, which every process of x86-64
+/// has. It is told from others by where it stands: as the range of a record which is exactly that page, and
+/// has that name if it has any.
 pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
     use Invariant::*;
 

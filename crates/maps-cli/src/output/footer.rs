@@ -2,10 +2,10 @@
 
 //! The last line: how much, from where, and what is known of tearing.
 
+use super::Style;
 use crate::{
     listing::{Totals, Verdict},
     processes::Target,
-    size::human,
 };
 use maps_lockless::{Judgement, Source};
 use std::{
@@ -46,11 +46,12 @@ impl Footer {
         self.processes == 0
     }
 
-    pub fn write(&self, out: &mut impl Write, bytes: bool) -> io::Result<()> {
-        let size = match bytes {
-            true => self.totals.bytes.to_string(),
-            false => human(self.totals.bytes),
-        };
+    /// Writes it, unless no process was listed, or it is not wanted.
+    pub fn write(&self, out: &mut impl Write, style: &Style) -> io::Result<()> {
+        if self.is_empty() || !style.headings {
+            return Ok(());
+        }
+        let size = style.size(self.totals.bytes);
         let mut line = String::from("# ");
         if self.processes > 1 {
             line += &format!("{} processes, ", self.processes);

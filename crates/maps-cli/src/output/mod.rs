@@ -18,6 +18,7 @@ use crate::{
     listing::Verdict,
     options::{Color, Format, Options},
     processes::Target,
+    size::human,
 };
 use anyhow::Result;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock};
@@ -70,6 +71,14 @@ impl Style {
             },
             terminal,
             width: width.filter(|_| terminal && !options.notruncate),
+        }
+    }
+
+    /// A size, as it is to be shown.
+    fn size(&self, bytes: u64) -> String {
+        match self.bytes {
+            true => bytes.to_string(),
+            false => human(bytes),
         }
     }
 }

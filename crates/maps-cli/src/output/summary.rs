@@ -4,10 +4,9 @@
 
 use super::{Output, Style, footer::Footer, layout::Layout, text};
 use crate::{
-    columns::{Column, Row, Value, kind},
+    columns::{Column, Row, kind},
     listing::{Verdict, is_writable_executable},
     processes::Target,
-    sanitize,
 };
 use std::io::{self, Write};
 
@@ -57,33 +56,15 @@ impl<W: Write> Summary<W> {
         }
     }
 
-    /// `1234 bash`.
-    fn title(target: &Target) -> Vec<u8> {
-        let mut title = format!("{} ", target.pid).into_bytes();
-        sanitize::for_terminal(&mut title, &target.comm);
-        title
-    }
-
     fn write_count(&mut self) -> io::Result<()> {
         if let Some((target, mappings)) = self.counted.take() {
             if self.several {
-                self.out.write_all(&Self::title(&target))?;
+                self.out.write_all(&text::title(&target))?;
                 self.out.write_all(b": ")?;
             }
             writeln!(self.out, "{mappings}")?;
         }
         Ok(())
-    }
-
-    fn size(&self, bytes: u64) -> String {
-        let mut size = Vec::new();
-        text::write(
-            &mut size,
-            &Value::Size(bytes),
-            self.style.bytes,
-            sanitize::for_terminal,
-        );
-        String::from_utf8_lossy(&size).into_owned()
     }
 
     fn write_kinds(&mut self) -> io::Result<()> {
@@ -97,13 +78,13 @@ impl<W: Write> Summary<W> {
         }
         for ((kind, meaning), (count, bytes)) in KINDS.iter().zip(self.kinds) {
             if count > 0 {
-                let size = self.size(bytes);
+                let size = self.style.size(bytes);
                 writeln!(self.out, "{kind:<8} {count:>8} {size:>wide$}  {meaning}")?;
             }
         }
         let (count, bytes) = self.writable_executable;
         if count > 0 {
-            let size = self.size(bytes);
+            let size = self.style.size(bytes);
             let line = format!(
                 "{:<8} {count:>8} {size:>wide$}  writable and executable, of these",
                 "w+x"
@@ -162,7 +143,7 @@ impl<W: Write> Output for Summary<W> {
             writeln!(self.out)?;
         }
         self.footer.add(target, verdict);
-        self.out.write_all(&Self::title(target))?;
+        self.out.write_all(&text::title(target))?;
         writeln!(self.out)?;
         if verdict.totals.mappings > 0 {
             self.write_kinds()?;
@@ -176,9 +157,7 @@ impl<W: Write> Output for Summary<W> {
 
     fn finish(&mut self) -> io::Result<()> {
         self.write_count()?;
-        if !self.footer.is_empty() && self.style.headings {
-            self.footer.write(&mut self.out, self.style.bytes)?;
-        }
+        self.footer.write(&mut self.out, &self.style)?;
         self.out.flush()
     }
 }

@@ -170,9 +170,7 @@ impl<W: Write> Output for Table<'_, W> {
     fn finish(&mut self) -> io::Result<()> {
         if !self.footer.is_empty() {
             self.lay_out()?;
-            if self.style.headings {
-                self.footer.write(&mut self.out, self.style.bytes)?;
-            }
+            self.footer.write(&mut self.out, &self.style)?;
         }
         self.out.flush()
     }

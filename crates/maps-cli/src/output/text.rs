@@ -2,7 +2,7 @@
 
 //! Values as text.
 
-use crate::{columns::Value, size};
+use crate::{columns::Value, processes::Target, sanitize, size};
 
 /// Adds a value to a line. `escape` is for what somebody else chose.
 pub fn write(line: &mut Vec<u8>, value: &Value<'_>, bytes: bool, escape: fn(&mut Vec<u8>, &[u8])) {
@@ -24,6 +24,13 @@ pub fn write(line: &mut Vec<u8>, value: &Value<'_>, bytes: bool, escape: fn(&mut
             }
         }
     }
+}
+
+/// Whose mappings follow: `1234 bash`.
+pub fn title(target: &Target) -> Vec<u8> {
+    let mut title = format!("{} ", target.pid).into_bytes();
+    sanitize::for_terminal(&mut title, &target.comm);
+    title
 }
 
 /// By hand, for it is most of what is written.

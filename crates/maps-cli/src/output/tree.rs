@@ -127,27 +127,16 @@ impl<W: Write> Output for Tree<W> {
         self.known.clear();
         let Ok(verdict) = result else { return Ok(()) };
         self.footer.add(target, verdict);
-        let mut title = format!("{} ", target.pid).into_bytes();
-        sanitize::for_terminal(&mut title, &target.comm);
-        title.push(b'\n');
-        self.out.write_all(&title)?;
+        self.out.write_all(&text::title(target))?;
+        writeln!(self.out)?;
         for (i, group) in groups.iter().enumerate() {
             let (branch, trunk) = match i + 1 == groups.len() {
                 true => ("└─ ", "   "),
                 false => ("├─ ", "│  "),
             };
-            let mut size = Vec::new();
-            text::write(
-                &mut size,
-                &Value::Size(group.bytes),
-                self.style.bytes,
-                sanitize::for_terminal,
-            );
             self.out.write_all(branch.as_bytes())?;
             self.out.write_all(&group.name)?;
-            self.out.write_all(b"  ")?;
-            self.out.write_all(&size)?;
-            self.out.write_all(b"\n")?;
+            writeln!(self.out, "  {}", self.style.size(group.bytes))?;
             for (i, line) in group.lines.iter().enumerate() {
                 let branch = if i + 1 == group.lines.len() {
                     "└─ "
@@ -163,9 +152,7 @@ impl<W: Write> Output for Tree<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if !self.footer.is_empty() && self.style.headings {
-            self.footer.write(&mut self.out, self.style.bytes)?;
-        }
+        self.footer.write(&mut self.out, &self.style)?;
         self.out.flush()
     }
 }

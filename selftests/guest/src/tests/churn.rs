@@ -2,7 +2,7 @@
 
 //! A process that changes its mappings all the time: what docs/tearing.md guarantees, holds.
 
-use super::Test;
+use super::{Test, sum_of_readers};
 use crate::{
     child::Target,
     invariants::Listing,
@@ -13,7 +13,6 @@ use anyhow::{Context, Result, ensure};
 use maps_lockless::{BuildId, decode::Vma, wire::*};
 use std::{
     ops::Range,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -151,22 +150,8 @@ fn guarantees() -> Result<()> {
 fn nothing_left_out() -> Result<()> {
     let target = Target::start("split")?;
     let arena = arena(&target, SPLIT_PLACES * SPLIT_STEP / PAGE)?;
-    let sum = thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS)
-            .map(|_| scope.spawn(|| read_executable(target.pid(), &arena)))
-            .collect();
-        let mut sum = [0; 4];
-        for reader in readers {
-            let seen = reader
-                .join()
-                .map_err(|_| anyhow::anyhow!("a reader panicked"))??;
-            for (sum, seen) in sum.iter_mut().zip(seen) {
-                *sum += seen;
-            }
-        }
-        anyhow::Ok(sum)
-    })?;
-    let [listings, wholes, halves, unasked] = sum;
+    let read = |_| read_executable(target.pid(), &arena);
+    let [listings, wholes, halves, unasked] = sum_of_readers(READERS, read)?;
     println!("# {listings} listings: {wholes} whole, {halves} half, {unasked} not asked for");
     ensure!(wholes > 0 && halves > 0, "only one state was seen");
     Ok(())

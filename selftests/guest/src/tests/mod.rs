@@ -28,10 +28,11 @@ mod token;
 mod torture;
 mod whose;
 
-use anyhow::Result;
+use crate::shapes::{ODD_NAMES, QUIESCENT};
+use anyhow::{Result, anyhow};
 use maps_lockless::{Error, Process, Request, Snapshot, Source};
 use nix::errno::Errno;
-use std::io;
+use std::{io, thread};
 
 /// A test.
 pub struct Test {
@@ -53,6 +54,33 @@ impl Test {
 /// Reads a process's mappings by the library, from one source.
 fn snapshot(process: &Process, source: Source) -> Result<Snapshot, Error> {
     process.open_source(source, &Request::default())?.snapshot()
+}
+
+/// Shapes that rest, all of them.
+fn shapes_at_rest() -> impl Iterator<Item = &'static str> {
+    let odd = ODD_NAMES.iter().map(|(shape, _)| *shape);
+    QUIESCENT.into_iter().chain(odd)
+}
+
+/// Has as many readers read at a time, each by its number, and adds up what they count.
+fn sum_of_readers(
+    readers: usize,
+    read: impl Fn(usize) -> Result<[u64; 4]> + Sync,
+) -> Result<[u64; 4]> {
+    thread::scope(|scope| {
+        let read = &read;
+        let readers: Vec<_> = (0..readers)
+            .map(|number| scope.spawn(move || read(number)))
+            .collect();
+        let mut sum = [0; 4];
+        for reader in readers {
+            let seen = reader.join().map_err(|_| anyhow!("a reader panicked"))??;
+            for (sum, seen) in sum.iter_mut().zip(seen) {
+                *sum += seen;
+            }
+        }
+        Ok(sum)
+    })
 }
 
 /// The errno that a call failed with.

@@ -2,11 +2,8 @@
 
 //! A kernel without maps_lockless.
 
-use super::{Test, cli::lsmaps, snapshot};
-use crate::{
-    child::Target,
-    shapes::{ODD_NAMES, QUIESCENT},
-};
+use super::{Test, cli::lsmaps, shapes_at_rest, snapshot};
+use crate::child::Target;
 use anyhow::{Result, ensure};
 use maps_lockless::{Judgement, Process, Source};
 use std::fs;
@@ -72,12 +69,8 @@ fn says_so() -> Result<()> {
 }
 
 fn same() -> Result<()> {
-    for shape in QUIESCENT
-        .into_iter()
-        .chain(ODD_NAMES.iter().map(|(shape, _)| *shape))
-        // Its maps are empty sooner or later.
-        .filter(|shape| *shape != "exited-main-thread")
-    {
+    // The maps of that one are empty sooner or later.
+    for shape in shapes_at_rest().filter(|shape| *shape != "exited-main-thread") {
         let target = Target::start(shape)?;
         let pid = target.pid().to_string();
         let maps = fs::read(format!("/proc/{pid}/maps"))?;

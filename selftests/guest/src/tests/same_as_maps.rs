@@ -2,20 +2,14 @@
 
 //! A quiescent process's listing, written as text, is what maps shows, byte for byte.
 
-use super::{Test, snapshot};
-use crate::{
-    child::Target,
-    shapes::{ODD_NAMES, QUIESCENT},
-};
+use super::{Test, shapes_at_rest, snapshot};
+use crate::{child::Target, shapes::ODD_NAMES};
 use anyhow::{Context, Result, bail, ensure};
 use maps_lockless::{Completeness, Judgement, Mapping, Name, Process, Source, text};
 use std::fs;
 
 pub(super) fn tests() -> Vec<Test> {
-    let odd = ODD_NAMES.iter().map(|(shape, _)| *shape);
-    let mut tests: Vec<Test> = QUIESCENT
-        .into_iter()
-        .chain(odd)
+    let mut tests: Vec<Test> = shapes_at_rest()
         .map(|shape| {
             Test::new(format!("same as maps: {shape}"), move || {
                 let target = Target::start(shape)?;

@@ -3,10 +3,10 @@
 //! The library's three sources say the same of a process that rests, and of one that does not, what
 //! docs/tearing.md allows.
 
-use super::{Test, snapshot};
+use super::{Test, shapes_at_rest, snapshot};
 use crate::{
     child::Target,
-    shapes::{ARENA_PAGES, ODD_NAMES, PAGE, QUIESCENT},
+    shapes::{ARENA_PAGES, PAGE},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{
@@ -103,12 +103,8 @@ fn same(process: &Process, source: Source, request: &Request) -> Result<usize> {
 }
 
 fn agree() -> Result<()> {
-    let odd = ODD_NAMES.iter().map(|(shape, _)| *shape);
-    // The leader of the last one shows nothing.
-    let shapes = QUIESCENT
-        .into_iter()
-        .filter(|shape| *shape != "exited-main-thread");
-    for shape in shapes.chain(odd) {
+    // The leader of that one shows nothing.
+    for shape in shapes_at_rest().filter(|shape| *shape != "exited-main-thread") {
         let target = Target::start(shape)?;
         let process = Process::new(target.pid());
         for source in [Source::Query, Source::Maps] {

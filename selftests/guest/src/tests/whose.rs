@@ -3,7 +3,7 @@
 //! Many processes map and unmap at the same time: what is shown of one is never another's. VMAs, files
 //! and names that one gives back are given to the next.
 
-use super::Test;
+use super::{Test, sum_of_readers};
 use crate::{
     child::Target,
     raw::{Lockless, MAPS},
@@ -12,16 +12,13 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 const TIME: Duration = Duration::from_secs(10);
 /// More than there are CPUs, so that readers are preempted within a lookup while others free and reuse
 /// what they are looking at.
 const PROCESSES: u8 = 3;
-const READERS: u8 = 6;
+const READERS: usize = 6;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![Test::new(
@@ -34,32 +31,17 @@ fn whose() -> Result<()> {
     let targets = (0..PROCESSES)
         .map(|number| Target::start(&format!("signed-{number}")))
         .collect::<Result<Vec<_>>>()?;
-    let places = targets
-        .iter()
-        .map(|target| Ok((target.pid(), u64::from_str_radix(&target.said, 16)?)))
+    let places = (0..PROCESSES)
+        .zip(&targets)
+        .map(|(number, target)| {
+            let arena = u64::from_str_radix(&target.said, 16)?;
+            Ok((number, target.pid(), arena))
+        })
         .collect::<Result<Vec<_>>>()?;
-    let sum = thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS)
-            .map(|n| {
-                let number = n % PROCESSES;
-                let (pid, arena) = places[usize::from(number)];
-                scope.spawn(move || {
-                    read(number, pid, arena).with_context(|| format!("process {number}"))
-                })
-            })
-            .collect();
-        let mut sum = [0; 4];
-        for reader in readers {
-            let seen = reader
-                .join()
-                .map_err(|_| anyhow::anyhow!("a reader panicked"))??;
-            for (sum, seen) in sum.iter_mut().zip(seen) {
-                *sum += seen;
-            }
-        }
-        anyhow::Ok(sum)
+    let [listings, records, unstable, withheld] = sum_of_readers(READERS, |n| {
+        let (number, pid, arena) = places[n % places.len()];
+        read(number, pid, arena).with_context(|| format!("process {number}"))
     })?;
-    let [listings, records, unstable, withheld] = sum;
     println!("# {listings} listings, {records} records: {unstable} unstable, {withheld} withheld");
     ensure!(records > 0 && unstable > 0, "nothing changed");
     Ok(())

@@ -5,18 +5,14 @@
 use super::{MapsLine, Test, good, good_text, lsmaps, maps};
 use crate::{
     child::Target,
-    shapes::{ODD_NAMES, QUIESCENT},
-    tests::same_as_maps,
+    tests::{same_as_maps, shapes_at_rest},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs;
 
 pub(super) fn tests() -> Vec<Test> {
-    let odd = ODD_NAMES.iter().map(|(shape, _)| *shape);
-    let mut tests: Vec<Test> = QUIESCENT
-        .into_iter()
-        .chain(odd)
+    let mut tests: Vec<Test> = shapes_at_rest()
         .map(|shape| {
             Test::new(
                 format!("lsmaps: --format=maps is maps: {shape}"),
