@@ -10,7 +10,7 @@ use crate::{
     report::Report,
 };
 use anyhow::{Context, Error, Result, anyhow, bail};
-use maps_lockless::{CaptureReader, CaptureWriter, CapturedProcess, Completeness, Fields};
+use maps_lockless::{CaptureReader, CaptureWriter, CapturedProcess, Completeness};
 use std::{
     ffi::OsString,
     fs::{self, File},
@@ -22,8 +22,7 @@ use std::{
 /// written.
 pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report> {
     let name = || path.display().to_string();
-    let mut plan = Plan::new(options, filter, &[]);
-    plan.request.fields = Fields::ALL;
+    let plan = Plan::of_all_fields(options, filter);
     let mut report = Report::default();
     let target_file = Destination::create(path).with_context(name)?;
     let file = BufWriter::new(target_file.file.try_clone().with_context(name)?);

@@ -16,12 +16,11 @@ use crate::{
 use anstyle::{AnsiColor, Style as Ansi};
 use anyhow::{Context, Result, anyhow};
 use maps_lockless::{
-    BuildId, CapturedProcess, Change, Completeness, Difference, Fields, Mapping, Snapshot, VmaFlags,
+    BuildId, CapturedProcess, Change, Completeness, Difference, Mapping, Snapshot, VmaFlags,
 };
 use std::{
     io::{self, BufWriter, Write},
     path::Path,
-    time::{Duration, SystemTime},
 };
 
 /// What is shown of a mapping.
@@ -43,8 +42,7 @@ pub fn since(options: &Options, filter: &Filter, path: &Path) -> Result<Report> 
         None => None,
         Some(file) => Some(capture::read(options, file)?.collect::<Result<Vec<_>>>()?),
     };
-    let mut plan = Plan::new(options, filter, &LINE);
-    plan.request.fields = Fields::ALL;
+    let plan = Plan::of_all_fields(options, filter);
     let mut captured = capture::read(options, path)?;
     while let Some(before) = captured.next() {
         let before = before?;
@@ -67,31 +65,30 @@ pub fn since(options: &Options, filter: &Filter, path: &Path) -> Result<Report> 
     Ok(report)
 }
 
-/// A process's listing that is compared with an earlier one, and when it was made.
+/// A process's listing that is compared with an earlier one.
 fn later(
     plan: &Plan<'_>,
     target: &Target,
     captured: Option<&[CapturedProcess]>,
-) -> Result<(Snapshot, Duration)> {
-    let (mut snapshot, time) = match captured {
-        Some(captured) => {
-            let mut processes = captured.iter();
-            let found =
-                processes.find(|process| (process.pid, process.tid) == (target.pid, target.tid));
-            let found = found.ok_or_else(|| anyhow!("is not in the other capture"))?;
-            (found.snapshot.clone(), found.time)
-        }
+) -> Result<CapturedProcess> {
+    let mut after = match captured {
+        Some(captured) => captured
+            .iter()
+            .find(|process| (process.pid, process.tid) == (target.pid, target.tid))
+            .ok_or_else(|| anyhow!("is not in the other capture"))?
+            .clone(),
         None => {
             let snapshot = plan.snapshot(&target.process())?;
             if snapshot.completeness == Completeness::Gone {
                 return Err(anyhow!("it exited or called execve meanwhile"));
             }
-            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-            (snapshot, now)
+            let mut live = CapturedProcess::new(target.pid, snapshot);
+            live.label = String::from_utf8_lossy(&processes::comm(target.pid)).into_owned();
+            live
         }
     };
-    snapshot.normalize();
-    Ok((snapshot, time))
+    after.snapshot.normalize();
+    Ok(after)
 }
 
 /// Writes changes.
@@ -113,29 +110,24 @@ impl<'a> Changes<'a> {
         out: &mut dyn Write,
         target: &Target,
         before: &CapturedProcess,
-        (after, time): &(Snapshot, Duration),
+        after: &CapturedProcess,
     ) -> io::Result<()> {
         let mut old = before.snapshot.clone();
         old.normalize();
-        let changes = self.wanted(&old, after);
-        let seconds = time.saturating_sub(before.time).as_secs();
+        let changes = self.wanted(&old, &after.snapshot);
+        let seconds = after.time.saturating_sub(before.time).as_secs();
         let mut note = format!("{} in {seconds} s", count(changes.len()));
-        let ids = (old.token, after.token);
+        let ids = (old.token, after.snapshot.token);
         if matches!(ids, (Some(old), Some(new)) if old.mm_id != new.mm_id) {
             note += ", in another address space: it called execve, or another process has its ID";
         }
-        let now = processes::comm(target.pid);
-        if !self.is_same_name(&target.comm, &now) {
+        if !after.label.is_empty() && after.label != before.label {
             note += ", and it has another name now";
         }
         self.title(out, target, &note)?;
         changes
             .iter()
             .try_for_each(|change| self.write(out, target, change))
-    }
-
-    fn is_same_name(&self, before: &[u8], now: &[u8]) -> bool {
-        now.is_empty() || String::from_utf8_lossy(now).as_bytes() == before
     }
 
     /// What changed of what is wanted.

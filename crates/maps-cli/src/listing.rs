@@ -79,6 +79,13 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// For what is kept or compared.
+    pub fn of_all_fields(options: &'a Options, filter: &'a Filter) -> Self {
+        let mut plan = Self::new(options, filter, &[]);
+        plan.request.fields = Fields::ALL;
+        plan
+    }
+
     /// Reads a process's mappings.
     pub fn read(&self, target: &Target, each: &mut Each<'_>) -> Result<Verdict> {
         let process = target.process();
