@@ -28,20 +28,29 @@ pub(crate) struct NamedFile {
 
 impl NamedFile {
     /// Opens a file by its full name.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        Self::opened(path, |path, flags| open(path, flags, Mode::empty()))
+    pub(crate) fn open(path: PathBuf, flags: OFlag) -> Result<Self, Error> {
+        Self::opened(path, |path| {
+            open(path, flags | OFlag::O_CLOEXEC, Mode::empty())
+        })
     }
 
     /// Opens `name` in a folder. `path` is for errors.
-    pub(crate) fn open_at(dir: BorrowedFd<'_>, name: &str, path: PathBuf) -> Result<Self, Error> {
-        Self::opened(path, |_, flags| openat(dir, name, flags, Mode::empty()))
+    pub(crate) fn open_at(
+        dir: BorrowedFd<'_>,
+        name: &Path,
+        path: PathBuf,
+        flags: OFlag,
+    ) -> Result<Self, Error> {
+        Self::opened(path, |_| {
+            openat(dir, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+        })
     }
 
     fn opened(
         path: PathBuf,
-        call: impl Fn(&Path, OFlag) -> Result<OwnedFd, Errno>,
+        call: impl Fn(&Path) -> Result<OwnedFd, Errno>,
     ) -> Result<Self, Error> {
-        match retry(|| call(&path, OFlag::O_RDONLY | OFlag::O_CLOEXEC)) {
+        match retry(|| call(&path)) {
             Ok(fd) => Ok(Self {
                 file: fd.into(),
                 path,

@@ -85,6 +85,8 @@ mod judge;
 #[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]
+mod mapped;
+#[cfg(feature = "std")]
 mod monitor;
 #[cfg(feature = "std")]
 mod normalize;

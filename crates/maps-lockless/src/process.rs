@@ -5,6 +5,7 @@
 use crate::{
     Error, Lookup, Mapping, Reader, Request, Snapshot, Source,
     file::{NamedFile, retry},
+    mapped,
 };
 use nix::{
     errno::Errno,
@@ -15,10 +16,7 @@ use nix::{
 use std::{
     format, fs,
     fs::File,
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     string::String,
     sync::Arc,
@@ -97,11 +95,16 @@ impl Process {
         }
     }
 
-    pub(crate) fn file(&self, name: &str) -> Result<NamedFile, Error> {
+    pub(crate) fn file(&self, name: impl AsRef<Path>) -> Result<NamedFile, Error> {
+        self.open_file(name.as_ref(), OFlag::O_RDONLY)
+    }
+
+    /// Opens one of the process's files, or a file below its root.
+    pub(crate) fn open_file(&self, name: &Path, flags: OFlag) -> Result<NamedFile, Error> {
         let path = self.path.join(name);
         match &self.dir {
-            None => NamedFile::open(path),
-            Some(dir) => NamedFile::open_at(dir.as_fd(), name, path),
+            None => NamedFile::open(path, flags),
+            Some(dir) => NamedFile::open_at(dir.as_fd(), name, path, flags),
         }
     }
 
@@ -152,24 +155,10 @@ impl Process {
     /// whichever mount namespace.
     ///
     /// The way is `/proc/<pid>/map_files`, which takes `CAP_CHECKPOINT_RESTORE`. Without it, the path
-    /// is tried as the process sees it, and taken if device and inode are those of the mapping.
+    /// is tried as the process sees it, and taken if device and inode are those of the mapping. It is
+    /// not opened before that is known.
     pub fn open_mapped(&self, mapping: &Mapping) -> Result<File, Error> {
-        let name = format!("map_files/{:x}-{:x}", mapping.vma_start, mapping.end);
-        let first = match self.file(&name) {
-            Ok(file) => return Ok(file.into()),
-            Err(error) => error,
-        };
-        let Some(path) = mapping.name.path() else {
-            return Err(first);
-        };
-        let below_root = Path::new("root").join(path.strip_prefix("/").unwrap_or(path));
-        let Ok(file) = self.file(&below_root.to_string_lossy()) else {
-            return Err(first);
-        };
-        let file = File::from(file);
-        let stat = file.metadata();
-        let same = stat.is_ok_and(|stat| Some(stat.ino()) == mapping.inode);
-        if same { Ok(file) } else { Err(first) }
+        mapped::open(self, mapping)
     }
 }
 
