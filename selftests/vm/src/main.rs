@@ -111,7 +111,7 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<ExitCode> {
     let Options { linux, command } = options;
     let linux = linux.as_deref();
-    let _lock = paths::lock()?;
+    let lock = paths::lock("build")?;
     match command {
         Command::Demo(kernel) => vm_command(linux, kernel.flavour, &["/bin/sh", "/bin/demo"], 600),
         Command::Test(options) => test::run(linux, &options),
@@ -134,6 +134,8 @@ fn run(options: Options) -> Result<ExitCode> {
             let command = ["/bin/torture", "--seconds", &time];
             let vm = qemu::Vm::new(flavour, &image, &command, qemu::Console::Raw)?.sized(machine);
             println!("# kernel: {}", flavour.name());
+            // For hours, maybe. Other kernels may be built and booted meanwhile.
+            drop(lock);
             // It comes to its end late where memory is scarce and the machine busy.
             vm.passthrough(seconds + 600)
         }

@@ -38,15 +38,16 @@ pub fn cache(name: &str) -> Result<PathBuf> {
     made(cache.join(name))
 }
 
-/// Keeps another `cargo vm` of this checkout waiting for as long as the lock is held.
-pub fn lock() -> Result<Flock<File>> {
-    let path = work("")?.join("lock");
+/// Keeps another `cargo vm` of this checkout waiting that wants the same, for as long as the lock is
+/// held.
+pub fn lock(name: &str) -> Result<Flock<File>> {
+    let path = work("locks")?.join(name);
     let file = File::create(&path).with_context(|| path.display().to_string())?;
     let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => return Ok(lock),
         Err((file, _)) => file,
     };
-    eprintln!("waiting for another cargo vm of this checkout ...");
+    eprintln!("waiting for another cargo vm of this checkout ({name}) ...");
     Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, errno)| errno)
         .with_context(|| path.display().to_string())

@@ -8,8 +8,9 @@
 
 use crate::{build::Flavour, exec, initramfs, paths, splat};
 use anyhow::{Context, Result, bail};
+use nix::fcntl::Flock;
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
@@ -40,6 +41,8 @@ pub struct Vm {
     files: PathBuf,
     console: Console,
     machine: Machine,
+    /// None: whoever made the VM has it.
+    _lock: Option<Flock<File>>,
 }
 
 /// How large a VM is, where it is not as usual.
@@ -62,12 +65,18 @@ enum Accelerator {
 impl Vm {
     /// Prepares a VM with `flavour`'s kernel that runs `command` and ends.
     pub fn new(flavour: Flavour, image: &Path, command: &[&str], console: Console) -> Result<Self> {
+        // Its files have the kernel's name.
+        let lock = paths::lock(flavour.name())?;
         let accelerator = if kvm_works(flavour, image)? {
             Accelerator::Kvm
         } else {
             Accelerator::Tcg
         };
-        Self::with(accelerator, flavour, image, console, command)
+        let vm = Self::with(accelerator, flavour, image, console, command)?;
+        Ok(Self {
+            _lock: Some(lock),
+            ..vm
+        })
     }
 
     fn with(
@@ -92,6 +101,7 @@ impl Vm {
             files: logs.join(format!("files-{}", flavour.name())),
             console,
             machine: Machine::default(),
+            _lock: None,
         })
     }
 
