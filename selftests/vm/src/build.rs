@@ -48,13 +48,17 @@ impl Flavour {
         }
     }
 
-    /// Parts of the names of tests that would take days on it.
+    /// Parts of the names of tests, and of shapes of processes, that would take hours on it.
     pub fn too_slow_for(self) -> &'static [&'static str] {
         match self {
-            // DEBUG_VM_MAPLE_TREE looks at all VMAs at each change of one. These make 100,000 or more.
+            // DEBUG_VM_MAPLE_TREE looks at all VMAs at each change of one. These make 10,000 or more.
             Self::Strict => &[
+                "vmas-10000",
+                "a reader that dies in the middle",
                 "nothing among very many VMAs",
                 "a reader that is being killed",
+                "RCU sections do not grow",
+                "a million VMAs",
             ],
             _ => &[],
         }

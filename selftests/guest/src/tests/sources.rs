@@ -211,9 +211,12 @@ fn live() -> Result<()> {
     ensure!(first.find(below.start).is_some());
 
     target.go_on()?;
-    while process.open(&Request::default())?.token()? == Some(token)
-        || !reader.token().is_err_and(|error| error.is_exited())
-    {
+    // Between the two calls, it may be executed.
+    let rests = || match process.open(&Request::default())?.token() {
+        Err(error) if error.is_exited() => Ok(false),
+        now => Ok::<_, Error>(now? == Some(token)),
+    };
+    while rests()? || !reader.token().is_err_and(|error| error.is_exited()) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let gone = |error: Error| error.is_exited();
