@@ -315,7 +315,7 @@ fn nothing_but_range(vma: &maps_lockless_vma) -> Result<(), Broken> {
 }
 
 /// A field that is not valid is zero.
-fn only_valid(vma: &maps_lockless_vma) -> Result<(), Broken> {
+pub fn only_valid(vma: &maps_lockless_vma) -> Result<(), Broken> {
     check(zero_if_not(vma, vma.valid), Invariant::Zero, || {
         format!("{vma:?}")
     })

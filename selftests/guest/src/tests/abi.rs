@@ -5,7 +5,8 @@
 use super::{Test, errno};
 use crate::{
     child::Target,
-    raw::{HEADER, Lockless},
+    invariants::{check_bytes, only_valid},
+    raw::{ALL, HEADER, Lockless},
     shapes::PAGE,
 };
 use anyhow::{Result, ensure};
@@ -229,17 +230,15 @@ fn end() -> Result<()> {
 }
 
 fn zeroes() -> Result<()> {
-    let target = Target::start("file-vmas-1000")?;
-    let owned = Lockless::open(target.pid())?.batch(MAX)?;
-    for vma in owned.vmas()? {
-        let fields = vma.fields;
-        let valid = |field| fields.valid & field != 0;
-        ensure!(valid(MAPS_LOCKLESS_FIELD_PGOFF) || fields.pgoff == 0);
-        ensure!(valid(MAPS_LOCKLESS_FIELD_INO) || fields.ino == 0);
-        ensure!(valid(MAPS_LOCKLESS_FIELD_DEV) || (fields.dev_major, fields.dev_minor) == (0, 0));
-        ensure!(fields.size % 8 == 0 && fields.fixed_size as usize == RECORD);
-        let inline = fields.size as usize - RECORD;
-        ensure!(inline == 0 || inline == vma.name.len().next_multiple_of(8));
+    for shape in ["file-vmas-1000", "build-ids"] {
+        let target = Target::start(shape)?;
+        let owned = Lockless::with_request(target.pid(), ALL)?.batch(MAX)?;
+        check_bytes(owned.bytes())?;
+        for vma in owned.vmas()? {
+            let fields = vma.fields;
+            only_valid(&fields)?;
+            ensure!(fields.size % 8 == 0 && fields.fixed_size as usize == RECORD);
+        }
     }
     Ok(())
 }
