@@ -59,6 +59,9 @@ impl Flavour {
                 "a reader that is being killed",
                 "RCU sections do not grow",
                 "a million VMAs",
+                "lsmaps: a process that exits meanwhile",
+                "lsmaps: a process that calls execve meanwhile",
+                "lsmaps: nobody reads on",
                 // Its writer takes seconds a round by itself, and is late without any reader.
                 "a starved reader delays no writer",
             ],

@@ -6,11 +6,12 @@ use super::Test;
 use crate::{
     child::Target,
     elf, query,
-    raw::{ALL, Lockless},
+    raw::{ALL, Lockless, MAPS},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{BuildId, wire::*};
-use std::{fs, os::unix::fs::FileExt};
+use nix::time::{ClockId, clock_gettime};
+use std::{fs, os::unix::fs::FileExt, time::Duration};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 
@@ -18,6 +19,10 @@ pub(super) fn tests() -> Vec<Test> {
     vec![
         Test::new("build ID: of a real program and its libraries", real),
         Test::new("build ID: present, absent, not resident", answers),
+        Test::new(
+            "build ID: a file that goes on for ever is given up",
+            bounded,
+        ),
         Test::new("build ID: each file's stands once in a batch", once),
         Test::new("build ID: not where it was not asked for", unasked),
     ]
@@ -67,6 +72,23 @@ fn listed(target: &Target) -> Result<Vec<(String, String)>> {
     answers.sort();
     answers.dedup();
     Ok(answers)
+}
+
+/// A file's author does not decide how long a read takes: one has 256 segments of notes, of 16 MiB each.
+fn bounded() -> Result<()> {
+    let target = Target::start("build-ids")?;
+    // Not the time that others have the CPU.
+    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+    let time = |request| -> Result<Duration> {
+        let mut file = Lockless::with_request(target.pid(), request)?;
+        let begin = Duration::from(clock_gettime(clock)?);
+        file.batches(MAX)?;
+        Ok(Duration::from(clock_gettime(clock)?) - begin)
+    };
+    let ratio = time(ALL)?.as_secs_f64() / time(MAPS)?.as_secs_f64();
+    println!("# with build IDs, a listing takes {ratio:.0} times as long");
+    ensure!(ratio < 1000.0, "{ratio:.0} times");
+    Ok(())
 }
 
 fn answers() -> Result<()> {
