@@ -134,10 +134,11 @@ impl Vm {
             .arg(&self.image)
             .arg("-initrd")
             .arg(&self.archive)
-            // Emulated on a busy machine, a timer may be found broken that only was late.
+            // Emulated on a busy machine, a timer may be found broken that only was late, and a thread of
+            // low priority, such as khugepaged, may hold up RCU for minutes.
             .args([
                 "-append",
-                "console=ttyS0 panic=-1 no_timer_check rdinit=/init",
+                "console=ttyS0 panic=-1 no_timer_check rcupdate.rcu_cpu_stall_timeout=300 rdinit=/init",
             ])
             .args(["-serial", &format!("file:{}", self.log.display())])
             // In a shell, an interrupt is for what runs in it.
