@@ -5,6 +5,7 @@
 pub mod child;
 pub mod elf;
 pub mod flags;
+pub mod handover;
 pub mod invariants;
 pub mod query;
 pub mod raw;

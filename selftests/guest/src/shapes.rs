@@ -7,7 +7,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::{elf, flags, raw::Lockless, signed};
+use crate::{elf, flags, handover, raw::Lockless, signed};
 use anyhow::{Context, Result, bail};
 use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
@@ -95,6 +95,11 @@ pub fn run(shape: &str) -> Result<()> {
             shape["signed-".len()..].parse()?,
             usize::from_str_radix(&said, 16)?,
         ),
+        "handover-munmap" | "handover-merge" => {
+            let arena = usize::from_str_radix(&said, 16)?;
+            handover::give(shape == "handover-merge", arena)
+        }
+        "handover-taker" => handover::take(usize::from_str_radix(&said, 16)?),
         "writer" => write_in_time(),
         _ if shape.starts_with("maps-reader-") => {
             read_maps_for_ever(&shape["maps-reader-".len()..])
@@ -137,7 +142,9 @@ fn make(shape: &str) -> Result<String> {
             let memory = executable()?;
             return Ok(format!("{:x}", memory as usize));
         }
-        _ if shape.starts_with("signed-") => return Ok(format!("{:x}", signed::arena()?)),
+        _ if shape.starts_with("signed-") || shape.starts_with("handover-") => {
+            return Ok(format!("{:x}", signed::arena()?));
+        }
         "writer" => return Ok(format!("{:x}", arena()? as usize)),
         _ if shape.starts_with("vmas-") => {
             let base = alternate(shape["vmas-".len()..].parse()?)?;

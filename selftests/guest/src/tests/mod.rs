@@ -10,6 +10,7 @@ mod churn;
 mod cli;
 mod compat;
 mod flags;
+mod handover;
 mod hostile;
 mod kselftest;
 mod lifetime;
@@ -125,6 +126,7 @@ pub fn on() -> Vec<Test> {
         starved::tests(),
         churn::tests(),
         whose::tests(),
+        handover::tests(),
         tearing::tests(),
         cli::tests(),
         kselftest::tests(),
