@@ -59,6 +59,7 @@ impl Flavour {
                 "a reader that is being killed",
                 "RCU sections do not grow",
                 "a million VMAs",
+                "ends_at_budget",
                 "lsmaps: a process that exits meanwhile",
                 "lsmaps: a process that calls execve meanwhile",
                 "lsmaps: nobody reads on",

@@ -3,7 +3,7 @@
 //! The series' own tests, `tools/testing/selftests/maps_lockless/` in Linux: programs in C that know
 //! the uapi header alone. Each prints KTAP, which is handed on as that of a nested test.
 
-use super::Test;
+use super::{Test, skipped};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
@@ -61,7 +61,10 @@ fn name(program: &Path) -> String {
 }
 
 fn passes(program: &Path) -> Result<()> {
+    // Of what is skipped, it takes the names of its own tests.
+    let excluded = skipped().flat_map(|part| ["-T", part]);
     let mut child = Command::new(program)
+        .args(excluded)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
