@@ -28,9 +28,16 @@ const KNOWN: [Known; 3] = [
         ],
         called_by_ours: true,
     },
-    // procfs writes the owner and mode of its inodes anew at each lookup, without a lock.
+    // procfs writes the owner and mode of its inodes anew at each lookup, without a lock, while others read
+    // them.
     Known {
-        functions: &["atime_needs_update", "pid_revalidate", "task_dump_owner"],
+        functions: &[
+            "atime_needs_update",
+            "generic_permission",
+            "may_open",
+            "pid_revalidate",
+            "task_dump_owner",
+        ],
         called_by_ours: false,
     },
     // At boot, a loop waits for an interrupt to count.
