@@ -52,7 +52,8 @@ impl Batch {
     /// Makes a batch of at most `capacity` bytes, header included. It has room for the header.
     pub(crate) fn new(capacity: usize) -> Result<Self> {
         let capacity = capacity.clamp(HEADER, MAPS_LOCKLESS_MAX_BATCH as usize);
-        let mut buf = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
+        // A reader that runs out of memory is told so. The log need not be.
+        let mut buf = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         buf.resize(HEADER, 0, GFP_KERNEL_ACCOUNT)?;
         Ok(Self {
             buf,

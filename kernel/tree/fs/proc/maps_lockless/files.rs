@@ -56,7 +56,8 @@ impl Files {
 
     /// Makes room for `count` more files. May sleep.
     pub(crate) fn reserve(&mut self, count: usize) -> Result {
-        Ok(self.0.reserve(count, GFP_KERNEL_ACCOUNT)?)
+        // As for the batch, its reader is told.
+        Ok(self.0.reserve(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?)
     }
 
     /// Adds a file, for which there must be room, and returns its place. Does not sleep.
