@@ -138,7 +138,7 @@ impl Vm {
             // low priority, such as khugepaged, may hold up RCU for minutes.
             .args([
                 "-append",
-                "console=ttyS0 panic=-1 no_timer_check rcupdate.rcu_cpu_stall_timeout=300 rdinit=/init",
+                "console=ttyS0 panic=-1 no_timer_check oops=panic rcupdate.rcu_cpu_stall_timeout=300 rdinit=/init",
             ])
             .args(["-serial", &format!("file:{}", self.log.display())])
             // In a shell, an interrupt is for what runs in it.
