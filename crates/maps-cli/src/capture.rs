@@ -29,13 +29,15 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
     let mut writer = CaptureWriter::create(file).with_context(name)?;
     let (mut processes, mut mappings) = (0, 0);
     for target in processes::select(options)? {
-        let captured = match capture(&plan, &target) {
+        let mut captured = match live(&plan, &target) {
             Ok(captured) => captured,
             Err(error) => {
                 report.failed(&target, error)?;
                 continue;
             }
         };
+        let listed = &mut captured.snapshot.mappings;
+        listed.retain(|mapping| filter.wants(&mapping.as_ref()));
         writer.add(&captured).with_context(name)?;
         report.listed();
         processes += 1;
@@ -56,16 +58,12 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
     Ok(report)
 }
 
-fn capture(plan: &Plan<'_>, target: &Target) -> Result<CapturedProcess> {
-    let mut snapshot = plan.snapshot(&target.process())?;
+/// A live process's listing, whole, with what it is called.
+pub fn live(plan: &Plan<'_>, target: &Target) -> Result<CapturedProcess> {
+    let snapshot = plan.snapshot(&target.process())?;
     if snapshot.completeness == Completeness::Gone {
-        return Err(anyhow!(
-            "it exited or called execve meanwhile: it is not recorded"
-        ));
+        return Err(anyhow!("it exited or called execve meanwhile"));
     }
-    snapshot
-        .mappings
-        .retain(|mapping| plan.filter.wants(&mapping.as_ref()));
     let mut captured = CapturedProcess::new(target.pid, snapshot);
     captured.tid = target.tid;
     captured.label = String::from_utf8_lossy(&target.comm).into_owned();

@@ -15,9 +15,7 @@ use crate::{
 };
 use anstyle::{AnsiColor, Style as Ansi};
 use anyhow::{Context, Result, anyhow};
-use maps_lockless::{
-    BuildId, CapturedProcess, Change, Completeness, Difference, Mapping, Snapshot, VmaFlags,
-};
+use maps_lockless::{BuildId, CapturedProcess, Change, Difference, Mapping, Snapshot, VmaFlags};
 use std::{
     io::{self, BufWriter, Write},
     path::Path,
@@ -78,13 +76,14 @@ fn later(
             .ok_or_else(|| anyhow!("is not in the other capture"))?
             .clone(),
         None => {
-            let snapshot = plan.snapshot(&target.process())?;
-            if snapshot.completeness == Completeness::Gone {
-                return Err(anyhow!("it exited or called execve meanwhile"));
-            }
-            let mut live = CapturedProcess::new(target.pid, snapshot);
-            live.label = String::from_utf8_lossy(&processes::comm(target.pid)).into_owned();
-            live
+            let comm = processes::comm(target.pid);
+            capture::live(
+                plan,
+                &Target {
+                    comm,
+                    ..target.clone()
+                },
+            )?
         }
     };
     after.snapshot.normalize();

@@ -8,9 +8,10 @@ use anyhow::Result;
 use nix::{
     libc,
     sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
     unistd::Pid,
 };
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 /// The calling thread, for the functions below.
 pub const THIS: u32 = 0;
@@ -42,6 +43,11 @@ fn schedule(thread: u32, policy: libc::c_int, priority: libc::c_int) -> Result<(
         0 => Ok(()),
         _ => Err(io::Error::last_os_error().into()),
     }
+}
+
+/// How long the calling thread has had a CPU so far: what others take of its time does not count.
+pub fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 /// Lets real-time threads have a CPU for themselves alone, until this is dropped.

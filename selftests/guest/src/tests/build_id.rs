@@ -7,10 +7,10 @@ use crate::{
     child::Target,
     elf, query,
     raw::{ALL, Lockless, MAPS},
+    sched::cpu_time,
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{BuildId, wire::*};
-use nix::time::{ClockId, clock_gettime};
 use std::{fs, os::unix::fs::FileExt, time::Duration};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
@@ -77,13 +77,11 @@ fn listed(target: &Target) -> Result<Vec<(String, String)>> {
 /// A file's author does not decide how long a read takes: one has 256 segments of notes, of 16 MiB each.
 fn bounded() -> Result<()> {
     let target = Target::start("build-ids")?;
-    // Not the time that others have the CPU.
-    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
     let time = |request| -> Result<Duration> {
         let mut file = Lockless::with_request(target.pid(), request)?;
-        let begin = Duration::from(clock_gettime(clock)?);
+        let begin = cpu_time()?;
         file.batches(MAX)?;
-        Ok(Duration::from(clock_gettime(clock)?) - begin)
+        Ok(cpu_time()? - begin)
     };
     let ratio = time(ALL)?.as_secs_f64() / time(MAPS)?.as_secs_f64();
     println!("# with build IDs, a listing takes {ratio:.0} times as long");

@@ -2,7 +2,7 @@
 
 //! A kernel without maps_lockless.
 
-use super::{Test, cli::lsmaps, shapes_at_rest, snapshot};
+use super::{Test, cli::lsmaps, shapes_in_turn, snapshot};
 use crate::child::Target;
 use anyhow::{Result, ensure};
 use maps_lockless::{Judgement, Process, Source};
@@ -69,8 +69,7 @@ fn says_so() -> Result<()> {
 }
 
 fn same() -> Result<()> {
-    // The maps of that one are empty sooner or later.
-    for shape in shapes_at_rest().filter(|shape| *shape != "exited-main-thread") {
+    for shape in shapes_in_turn() {
         let target = Target::start(shape)?;
         let pid = target.pid().to_string();
         let maps = fs::read(format!("/proc/{pid}/maps"))?;

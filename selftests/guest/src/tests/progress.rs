@@ -3,10 +3,11 @@
 //! A listing comes to its end, and costs little more, where a writer never rests.
 
 use super::Test;
-use crate::{child::Target, invariants::Listing, raw::Lockless, shapes::RESTLESS_PAGES};
+use crate::{
+    child::Target, invariants::Listing, raw::Lockless, sched::cpu_time, shapes::RESTLESS_PAGES,
+};
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{decode::Batch, wire::*};
-use nix::time::{ClockId, clock_gettime};
 use std::{io::Read, time::Duration};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
@@ -35,9 +36,7 @@ struct Cost {
 
 fn list(target: &Target, buf: &mut [u8]) -> Result<Cost> {
     let mut file = Lockless::open(target.pid())?.0;
-    // Not the time that others have the CPU.
-    let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
-    let begin = Duration::from(clock_gettime(clock)?);
+    let begin = cpu_time()?;
     let mut batches: Vec<Vec<u8>> = Vec::new();
     loop {
         let len = file.read(buf)?;
@@ -46,7 +45,7 @@ fn list(target: &Target, buf: &mut [u8]) -> Result<Cost> {
             break;
         }
     }
-    let time = Duration::from(clock_gettime(clock)?) - begin;
+    let time = cpu_time()? - begin;
 
     let mut listing = Listing::from(0);
     for bytes in &batches {

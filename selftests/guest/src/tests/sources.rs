@@ -3,7 +3,7 @@
 //! The library's three sources say the same of a process that rests, and of one that does not, what
 //! docs/tearing.md allows.
 
-use super::{Test, shapes_at_rest, snapshot};
+use super::{Test, shapes_in_turn, snapshot};
 use crate::{
     child::Target,
     shapes::{ARENA_PAGES, PAGE},
@@ -103,8 +103,7 @@ fn same(process: &Process, source: Source, request: &Request) -> Result<usize> {
 }
 
 fn agree() -> Result<()> {
-    // The leader of that one shows nothing.
-    for shape in shapes_at_rest().filter(|shape| *shape != "exited-main-thread") {
+    for shape in shapes_in_turn() {
         let target = Target::start(shape)?;
         let process = Process::new(target.pid());
         for source in [Source::Query, Source::Maps] {
