@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Instant,
 };
 
@@ -109,9 +109,8 @@ impl Target {
     }
 
     /// Waits for its end.
-    pub fn reap(&mut self) -> Result<()> {
-        self.child.wait()?;
-        Ok(())
+    pub fn reap(&mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
     }
 }
 

@@ -9,12 +9,14 @@ const TITLE: &str = "BUG: KCSAN: ";
 /// Data races that Linux has among some of its functions, as a report's title names them.
 struct Known {
     functions: &'static [&'static str],
+    /// Whether they have it with any other function, too.
+    with_any: bool,
     /// Whether the race stays theirs where the series calls one of them.
     called_by_ours: bool,
 }
 
 /// None of these functions is one that the series changes.
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 6] = [
     // The maple tree marks a node that it has replaced by a pointer to itself, plainly
     // (mte_set_node_dead()), and so do its readers look for that (ma_dead_node()), between barriers. A
     // pivot is stored and loaded plainly, too: a word each time, and the reader looks for the mark
@@ -26,6 +28,14 @@ const KNOWN: [Known; 3] = [
             "mas_walk",
             "mtree_range_walk",
         ],
+        with_any: false,
+        called_by_ours: true,
+    },
+    // fork(2) copies the whole mm_struct, whatever is written to it meanwhile, and then makes anew what may
+    // not be a copy, the series' counters among it (dup_mm(), mm_init()).
+    Known {
+        functions: &["copy_mm", "dup_mm"],
+        with_any: true,
         called_by_ours: true,
     },
     // procfs writes the owner and mode of its inodes anew at each lookup, without a lock, while others read
@@ -38,11 +48,25 @@ const KNOWN: [Known; 3] = [
             "pid_revalidate",
             "task_dump_owner",
         ],
+        with_any: false,
+        called_by_ours: false,
+    },
+    // Who takes a reference to a struct cred writes the same zero to it as others do (get_cred()).
+    Known {
+        functions: &["alloc_empty_file"],
+        with_any: false,
         called_by_ours: false,
     },
     // At boot, a loop waits for an interrupt to count.
     Known {
         functions: &["calibrate_APIC_clock", "lapic_cal_handler"],
+        with_any: false,
+        called_by_ours: false,
+    },
+    // An idle CPU looks whether its tick has come, which an interrupt notes.
+    Known {
+        functions: &["tick_nohz_handler", "tick_nohz_idle_got_tick"],
+        with_any: false,
         called_by_ours: false,
     },
 ];
@@ -75,7 +99,11 @@ pub fn is_known<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
     let racing: Vec<&str> = functions.trim_end().split(" / ").collect();
     let known = KNOWN.iter().find(|known| {
         let mut racing = racing.iter();
-        racing.all(|function| known.functions.contains(function))
+        let is_its = |function: &&str| known.functions.contains(function);
+        match known.with_any {
+            true => racing.any(is_its),
+            false => racing.all(is_its),
+        }
     });
     let Some(known) = known else {
         return false;
@@ -107,6 +135,10 @@ mod tests {
             " maps_lockless_read+0x1/0x2"
         ));
         assert!(known("lapic_cal_handler", ""));
+        assert!(known(
+            "_raw_spin_lock_irq / copy_mm",
+            " mm_maps_free+0x1/0x2"
+        ));
     }
 
     #[test]

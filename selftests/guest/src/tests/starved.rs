@@ -209,11 +209,17 @@ fn report(all: &[(Readers, Seen); 3]) -> Result<()> {
         lockless.stalled == 0 && nobody.stalled == 0,
         "the writer waited for a starved reader of maps_lockless"
     );
+    // Nor otherwise. On a busy machine it is late even where nobody reads.
+    let late = (STARVED.as_micros() as u64 / 2).max(2 * nobody.delay(0.99)?);
+    ensure!(
+        lockless.delay(0.99)? < late,
+        "the writer was late while readers of maps_lockless starved"
+    );
     // Shows that what is counted can be seen.
     ensure!(
         maps.stalled >= rounds / 8,
         "the writer hardly ever waited for a starved reader of maps"
     );
-    ensure!(maps.delay(1.0)? > STARVED.as_micros() as u64 / 2);
+    ensure!(maps.delay(0.99)? > late);
     Ok(())
 }

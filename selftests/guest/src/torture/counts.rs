@@ -59,7 +59,7 @@ pub const READS: [&str; 14] = [
 pub const LIVES: [&str; 3] = ["born", "killed", "ended by themselves"];
 
 /// What is seen of listings.
-pub const SEEN: [&str; 12] = [
+pub const SEEN: [&str; 14] = [
     "read(2) calls",
     "records",
     "records in arenas",
@@ -71,6 +71,8 @@ pub const SEEN: [&str; 12] = [
     "withheld",
     "clipped",
     "reads with allocations failing",
+    "changes with allocations failing",
+    "of those, failed",
     "phases of memory pressure",
 ];
 

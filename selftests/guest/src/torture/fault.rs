@@ -52,6 +52,11 @@ impl Injector {
         }))
     }
 
+    /// Whether it does anything.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Calls `call`, with allocations failing or not.
     pub fn with<T>(&self, failing: bool, call: impl FnOnce() -> T) -> Result<T> {
         let Some(file) = self.0.as_ref().filter(|_| failing) else {

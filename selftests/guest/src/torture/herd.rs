@@ -185,7 +185,12 @@ fn death(run: &Run, mut bred: Bred, ended: bool) -> Result<()> {
     }
     // Not before nobody takes its ID for its own any more.
     bred.life.gone.store(true, Relaxed);
-    bred.target.reap()?;
+    let status = bred.target.reap()?;
+    anyhow::ensure!(
+        !ended || status.success() || run.is_over(),
+        "a writer died: {key}, {:?}: {status}",
+        bred.fate
+    );
     run.herd.bury(bred.life);
     key.remove_files();
     Ok(())

@@ -152,7 +152,10 @@ fn nobody_was_idle(run: &Run, scanned: u64) {
     let seen = [
         "records in arenas",
         "proved consistent",
+        "same token, read twice",
         "gone meanwhile",
+        "unstable",
+        "clipped",
         "killed",
     ];
     let enomem = |(errno, _): &(Errno, u64)| *errno == Errno::ENOMEM;
@@ -160,6 +163,10 @@ fn nobody_was_idle(run: &Run, scanned: u64) {
         (
             "failing allocations",
             !run.failslab || run.counts.errors().iter().any(enomem),
+        ),
+        (
+            "failing allocations of writers",
+            !run.failslab || run.counts.get("of those, failed") > 0,
         ),
         ("memory pressure", scanned > 0),
     ];

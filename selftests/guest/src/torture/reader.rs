@@ -8,7 +8,7 @@ use crate::{
     raw::{ALL, HEADER, Lockless, MAPS},
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{MappingRef, decode::Batch, wire::*};
+use maps_lockless::{BuildId, MappingRef, NameRef, decode::Batch, wire::*};
 use nix::errno::Errno;
 use std::{
     fs::File,
@@ -255,6 +255,8 @@ impl<'a> Reader<'a> {
             ensure!(mapping.inode.is_none() || asked(MAPS_LOCKLESS_FIELD_INO));
             ensure!(mapping.device.is_none() || asked(MAPS_LOCKLESS_FIELD_DEV));
             ensure!(mapping.flags.known == 0 || asked(MAPS_LOCKLESS_FIELD_FLAGS));
+            ensure!(mapping.name == NameRef::Unknown || asked(MAPS_LOCKLESS_FIELD_NAME));
+            ensure!(mapping.build_id == BuildId::Unknown || asked(MAPS_LOCKLESS_FIELD_BUILD_ID));
             Ok(())
         })?;
         Ok(read.then_some("fields"))

@@ -7,11 +7,13 @@
 use super::{
     Rng,
     counts::Counts,
+    fault::Injector,
     key::{FILES, Key, STACK_PAGES, WINDOW},
 };
 use crate::shapes::PAGE;
 use anyhow::{Context, Result, ensure};
 use nix::{
+    errno::Errno,
     libc::{self, c_int, c_void},
     unistd::execv,
 };
@@ -33,6 +35,8 @@ const FIXED: c_int = PRIVATE | libc::MAP_FIXED;
 const KINDS: u64 = 34;
 /// and of those that every thread makes: the heap and the stack are one thread's alone.
 const KINDS_OF_ALL: u64 = 32;
+/// The last one. It touches memory, for which there must be some.
+const STACK_GROWTH: u64 = KINDS - 1;
 
 /// How a process ends, unless it is killed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,20 +75,22 @@ pub fn run(argument: &str) -> Result<()> {
     thread::scope(|scope| {
         for number in 1..THREADS {
             let writer = &writer;
-            scope.spawn(move || {
+            scope.spawn(move || -> Result<()> {
                 let mut rng = Rng::new(u64::from(key.0) * THREADS + number);
+                let injector = Injector::new()?;
                 loop {
-                    writer.change(rng.below(KINDS_OF_ALL), &mut rng);
+                    writer.change_or_fail(rng.below(KINDS_OF_ALL), &mut rng, &injector)?;
                 }
             });
         }
         let mut rng = Rng::new(u64::from(key.0) * THREADS);
+        let injector = Injector::new()?;
         // Each kind of change once, however short this life is.
         for kind in 0..KINDS {
             writer.change(kind, &mut rng);
         }
         while begin.elapsed() < life || matches!(fate, Fate::Killed | Fate::Executed) {
-            writer.change(rng.below(KINDS), &mut rng);
+            writer.change_or_fail(rng.below(KINDS), &mut rng, &injector)?;
         }
         if fate == Fate::Executes {
             writer.counts.add("execve", 1);
@@ -170,8 +176,21 @@ impl Writer {
         window.part(first, pages)
     }
 
-    /// Changes something: what is below [`KINDS`], some kinds oftener than others.
-    fn change(&self, kind: u64, rng: &mut Rng) {
+    /// Changes something. Where allocations can be made to fail, a quarter of the changes meets such.
+    fn change_or_fail(&self, kind: u64, rng: &mut Rng, injector: &Injector) -> Result<()> {
+        let failing = injector.is_there() && kind != STACK_GROWTH && rng.below(4) == 0;
+        let done = injector.with(failing, || self.change(kind, rng))?;
+        if failing {
+            self.counts.add("changes with allocations failing", 1);
+            let failed = !done && Errno::last() == Errno::ENOMEM;
+            self.counts.add("of those, failed", failed.into());
+        }
+        Ok(())
+    }
+
+    /// Changes something: what is below [`KINDS`], some kinds oftener than others. Tells whether all went
+    /// well.
+    fn change(&self, kind: u64, rng: &mut Rng) -> bool {
         // All threads at once, for otherwise no listing would ever be proved consistent.
         while self.begin.elapsed().subsec_millis() % 400 > 340 {
             thread::sleep(Duration::from_millis(5));
@@ -197,6 +216,7 @@ impl Writer {
             _ => ("stack growth", self.grow_stack()),
         };
         self.counts.add(name, done.into());
+        done
     }
 
     fn prot(&self, rng: &mut Rng) -> c_int {

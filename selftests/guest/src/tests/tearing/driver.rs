@@ -105,20 +105,23 @@ impl Window {
     }
 }
 
-/// The pieces of a place, whose pages on either side must be there.
+/// The pieces of a place. The pages beside it that stay mapped must be there.
 fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<&'a Piece>> {
+    let page = PAGE as u64;
     let end = start + (effect.pages * PAGE) as u64;
-    if effect.arena == Arena::Mapped {
-        let page = PAGE as u64;
-        for stays in [start - page, end] {
-            let there = pieces
-                .iter()
-                .any(|piece| (piece.start, piece.end) == (stays, stays + page));
-            ensure!(
-                there,
-                "{stays:x}, which stays mapped, is missing: {pieces:x?}"
-            );
-        }
+    let stay = match effect.arena {
+        Arena::Mapped => vec![start - page, end],
+        Arena::Heap => (1..=HEAP_BELOW as u64).map(|i| start - i * page).collect(),
+        Arena::Stack => Vec::new(),
+    };
+    for stays in stay {
+        let there = pieces
+            .iter()
+            .any(|piece| (piece.start, piece.end) == (stays, stays + page));
+        ensure!(
+            there,
+            "{stays:x}, which stays mapped, is missing: {pieces:x?}"
+        );
     }
     let within = |piece: &&Piece| piece.start < end && piece.end > start;
     Ok(pieces.iter().filter(within).collect())
@@ -179,16 +182,17 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
                     let mut earlier: Option<Listing> = None;
                     while !stop.load(SeqCst) {
                         let (listing, samples) = sample(effect, &mutator, &mut window)?;
+                        let agrees = match &earlier {
+                            Some(earlier) => earlier.agrees(&listing)?,
+                            None => false,
+                        };
                         let mut tally = lock()?;
                         tally.listings += 1;
+                        tally.agreed += u64::from(agrees);
                         tally.left_out += (effect.places() - samples.len()) as u64;
                         for (base, pieces) in samples {
                             let pieces: Vec<_> = pieces.iter().collect();
                             tally.add(&listing, &pieces, base, Mode::Within)?;
-                        }
-                        drop(tally);
-                        if let Some(earlier) = &earlier {
-                            earlier.agrees(&listing)?;
                         }
                         earlier = Some(listing);
                     }

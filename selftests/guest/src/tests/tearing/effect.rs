@@ -10,7 +10,7 @@ use maps_lockless::{decode::Vma, wire::*};
 ///
 /// The pattern is the place's records, with spaces between them: first page, end, and what
 /// [`Effect::show`] tells of the fields. `<` and a page follow where the record is clipped and the
-/// mapping begins there: `0-4:r 4-8:rx<0`.
+/// mapping begins there: `0-4:r 4-8:rx<0`. `!` at the end is of a record that must be marked unstable.
 #[derive(Clone, Copy)]
 pub struct Outcome {
     pub name: &'static str,
@@ -130,14 +130,6 @@ fn has(vma: &Vma<'_>, flag: u64) -> bool {
     vma.fields.vma_flags & flag != 0
 }
 
-/// A mark behind what may be told only of a mapping that is changing.
-pub fn if_unstable(vma: &Vma<'_>) -> &'static str {
-    match vma.fields.flags & MAPS_LOCKLESS_REC_UNSTABLE {
-        0 => "",
-        _ => "!",
-    }
-}
-
 /// Shows permissions.
 pub fn permissions(vma: &Vma<'_>) -> String {
     let letters = [
@@ -159,11 +151,9 @@ pub fn flags(vma: &Vma<'_>) -> String {
     for (flag, name) in [
         (MAPS_LOCKLESS_VMA_DONTCOPY, "+dc"),
         (MAPS_LOCKLESS_VMA_LOCKED, "+lo"),
+        (MAPS_LOCKLESS_VMA_IO, "+io"),
     ] {
         text += if has(vma, flag) { name } else { "" };
-    }
-    if has(vma, MAPS_LOCKLESS_VMA_IO) {
-        text = text + "+io" + if_unstable(vma);
     }
     text
 }
@@ -173,7 +163,7 @@ pub fn account(vma: &Vma<'_>) -> String {
     let text = permissions(vma);
     match has(vma, MAPS_LOCKLESS_VMA_ACCOUNT) || !has(vma, MAPS_LOCKLESS_VMA_WRITE) {
         true => text,
-        false => text + "-ac" + if_unstable(vma),
+        false => text + "-ac",
     }
 }
 

@@ -279,7 +279,7 @@ pub fn exit() -> Result<()> {
             || Target::start("plain"),
             |target| {
                 target.kill()?;
-                target.reap()
+                target.reap().map(drop)
             },
         )?;
 

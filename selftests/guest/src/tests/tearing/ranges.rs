@@ -98,7 +98,7 @@ pub const SPLIT_FIRST: Effect = Effect {
         rest("Whole", "0-10:rx"),
         rest("Parts", "0-5:r 5-10:rx"),
         torn("PartsFieldsOfWhole", "0-5:rx 5-10:rx"),
-        torn("WholeFieldsOfFirst", "0-10:r").rare(STOOD_STILL),
+        torn("WholeFieldsOfFirst", "0-10:r!").rare(STOOD_STILL),
     ],
     ..EFFECT
 };
@@ -111,7 +111,7 @@ pub const SPLIT_SECOND: Effect = Effect {
         rest("Whole", "0-10:rx"),
         rest("Parts", "0-5:rx 5-10:r"),
         torn("PartsFieldsOfWhole", "0-5:rx 5-10:rx"),
-        torn("WholeFieldsOfSecond", "0-10:r").rare(STOOD_STILL),
+        torn("WholeFieldsOfSecond", "0-10:r!").rare(STOOD_STILL),
         offset("WholeOffsetOfSecond", "0-10@5"),
     ],
     ..SPLIT_FIRST
@@ -129,7 +129,7 @@ pub const SPLIT_MADVISE: Effect = Effect {
         rest("Parts", "0-3:r 3-6:r+dc 6-10:r"),
         torn("TwoPartsFieldsOfWhole", "0-3:r 3-10:r"),
         torn("PartsFieldsOfWhole", "0-3:r 3-6:r 6-10:r"),
-        torn("WholeFieldsOfMiddle", "0-10:r+dc").rare(STOOD_STILL),
+        torn("WholeFieldsOfMiddle", "0-10:r+dc!").rare(STOOD_STILL),
         offset("WholeOffsetOfUpper", "0-10@3"),
     ],
     ..EFFECT

@@ -49,6 +49,10 @@ impl Piece {
 
     /// Whether a word of a pattern says this, of a place that begins at `base`.
     fn is(&self, word: &str, base: u64, pages: usize) -> bool {
+        let (word, unstable) = match word.strip_suffix('!') {
+            Some(word) => (word, true),
+            None => (word, false),
+        };
         let (range, shown) = word.split_once(':').unwrap_or((word, ""));
         let (shown, clipped) = match shown.split_once('<') {
             Some((shown, page)) => (shown, Some(page)),
@@ -63,6 +67,7 @@ impl Piece {
                     .map(|start| page(start, base).to_string())
                     .as_deref()
             && self.shown.as_deref().is_none_or(|this| this == shown)
+            && (!unstable || self.has(MAPS_LOCKLESS_REC_UNSTABLE))
     }
 
     /// The range in pages, as far as it is in the place.
@@ -86,9 +91,11 @@ pub struct Tally {
     /// Samples of listings that are proved consistent,
     proved: u64,
     /// and those of batches that met a change, or may have.
-    pub moved: u64,
+    moved: u64,
+    /// Listings that have the same token as the reader's one before, and show the same.
+    pub agreed: u64,
     /// Records that were marked so.
-    unstable: u64,
+    pub unstable: u64,
     withheld: u64,
 }
 
@@ -101,6 +108,7 @@ impl Tally {
             left_out: 0,
             proved: 0,
             moved: 0,
+            agreed: 0,
             unstable: 0,
             withheld: 0,
         }
@@ -212,6 +220,10 @@ impl Tally {
         println!(
             "#   samples of listings proved consistent: {}, of batches that met a change: {}",
             self.proved, self.moved
+        );
+        println!(
+            "#   listings with the same token as before: {}",
+            self.agreed
         );
         println!(
             "#   records marked unstable: {}, withheld: {}",
