@@ -7,7 +7,7 @@ use crate::{
     ktap::{Count, Failures},
     paths,
     qemu::{Console, Vm},
-    series, source, test,
+    series, source, splat, test,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -30,8 +30,9 @@ pub struct Options {
 /// A deliberate fault: a patch to what the series makes of Linux, and how it is to be found.
 ///
 /// The patch's head has lines `Fault:`, which says what is broken; `Test:` with a part of the names of the
-/// tests that must fail, once or more; `Kernel:` where it takes another one than plain to see it; and
-/// `Missed:` with the reason, where nothing is expected to. On strict, KUnit's tests may find it as well.
+/// tests that must fail, once or more: one of each; `Kernel:` where it takes another one than plain to see
+/// it; and `Missed:` with the reason, where nothing is to find it. The kernel's own complaint, or on strict
+/// KUnit's tests, will do as well.
 #[derive(Debug)]
 struct Fault {
     name: String,
@@ -43,11 +44,18 @@ struct Fault {
     missed: Option<String>,
 }
 
-/// What became of a fault.
-enum Outcome {
-    /// By a test, or by the kernel itself.
-    Caught(String),
-    Missed,
+/// What a kernel's run told of faults.
+struct Outcome {
+    failures: Failures,
+    /// The kernel's own complaint, or KUnit's.
+    complaint: Option<String>,
+}
+
+impl Outcome {
+    /// By what any fault was found.
+    fn by_any(&self) -> Option<String> {
+        self.failures.shown().or_else(|| self.complaint.clone())
+    }
 }
 
 /// Builds and tests each fault's kernel. The last lines are a table of them.
@@ -77,26 +85,16 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
         tests.sort_unstable();
         tests.dedup();
         println!("# kernel: {}, without a fault", kernel.name());
-        if let Outcome::Caught(how) = outcome(linux, *kernel, None, &tests)? {
+        let told = outcome(linux, *kernel, None, &tests)?;
+        if let Some(how) = told.by_any() {
             bail!("without a fault, on the {} kernel: {how}", kernel.name());
         }
         for fault in of_kernel {
             println!("# kernel: {}, with the fault {}", kernel.name(), fault.name);
             let tests: Vec<&str> = fault.tests.iter().map(String::as_str).collect();
-            let (word, how) = match outcome(linux, *kernel, Some(&fault.patch), &tests) {
-                Ok(Outcome::Caught(how)) => ("caught", how),
-                Ok(Outcome::Missed) => match &fault.missed {
-                    Some(reason) => ("missed", reason.clone()),
-                    None => {
-                        good = false;
-                        ("MISSED", fault.tests.join(", "))
-                    }
-                },
-                Err(error) => {
-                    good = false;
-                    ("FAILED", format!("{error:#}").replace('\n', " "))
-                }
-            };
+            let told = outcome(linux, *kernel, Some(&fault.patch), &tests);
+            let (as_expected, word, how) = fault.verdict(told);
+            good &= as_expected;
             println!("{word} {}: {how}", fault.name);
             table.push(format!(
                 "| {} | {} | {word} | {how} |",
@@ -144,6 +142,30 @@ impl Fault {
             .and_then(|name| name.to_str()?.strip_suffix(".patch"))
             .context("not a patch")?;
         Self::parse(name, path, &fs::read_to_string(path)?)
+    }
+
+    /// Whether a run came out as this fault's head says, in a word, and by what.
+    fn verdict(&self, told: Result<Outcome>) -> (bool, &'static str, String) {
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => return (false, "FAILED", format!("{error:#}").replace('\n', " ")),
+        };
+        match (told.by_any(), &self.missed) {
+            (Some(how), Some(_)) => return (false, "FOUND", how),
+            (None, Some(reason)) => return (true, "missed", reason.clone()),
+            _ => {}
+        }
+        let blind = |test: &&String| !told.failures.has(test);
+        let missing: Vec<&str> = self
+            .tests
+            .iter()
+            .filter(blind)
+            .map(String::as_str)
+            .collect();
+        match told.by_any() {
+            Some(how) if missing.is_empty() || told.complaint.is_some() => (true, "caught", how),
+            _ => (false, "MISSED", missing.join(", ")),
+        }
     }
 
     fn parse(name: &str, path: &Path, text: &str) -> Result<Self> {
@@ -198,32 +220,39 @@ fn outcome(
     if !failures.began() {
         bail!("no test ran, see {}", vm.log().display());
     }
+    let mut complaint = None;
     if kernel == Flavour::Strict {
         let mut count = Count::default();
         test::boot_tests(vm.log(), &mut count)?;
         if count.failed > 0 {
-            return Ok(Outcome::Caught("KUnit".to_owned()));
+            complaint = Some("KUnit".to_owned());
         }
     }
-    Ok(match (failures.shown(), result) {
-        (Some(tests), _) => Outcome::Caught(tests),
-        (None, Err(error)) => {
-            // A splat stands behind the name of the log.
-            let said = format!("{error:#}");
-            let said = said
-                .split_once(".log: ")
-                .map_or(&said[..], |(_, splat)| splat);
-            Outcome::Caught(format!("the kernel: {said}"))
+    // A VM that hangs, on a busy machine maybe, says nothing.
+    if let Err(error) = splat::check(vm.log()) {
+        // A splat stands behind the name of the log.
+        let said = format!("{error:#}");
+        let said = said
+            .split_once(".log: ")
+            .map_or(&said[..], |(_, splat)| splat);
+        complaint = Some(format!("the kernel: {said}"));
+    }
+    if complaint.is_none() {
+        let status = result?;
+        if failures.shown().is_none() && status != 0 {
+            bail!("guest-tests exited with {status}");
         }
-        (None, Ok(0)) => Outcome::Missed,
-        (None, Ok(status)) => bail!("guest-tests exited with {status}"),
+    }
+    Ok(Outcome {
+        failures,
+        complaint,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, all};
-    use crate::build::Flavour;
+    use super::{Fault, Outcome, all};
+    use crate::{build::Flavour, ktap::Failures};
     use std::path::Path;
 
     #[test]
@@ -236,6 +265,36 @@ mod tests {
         assert_eq!(fault.kernel, Flavour::Kasan);
         assert_eq!(fault.missed.as_deref(), Some("why"));
         assert!(Fault::parse("name", Path::new(""), "Fault: it\n---\n").is_err());
+    }
+
+    #[test]
+    fn a_fault_is_caught_by_each_of_its_tests() {
+        let fault = |missed: &str| {
+            let text = format!("Fault: it\nTest: one\nTest: two\n{missed}---\n--- a/f\n+++ b/f\n");
+            Fault::parse("name", Path::new(""), &text).unwrap()
+        };
+        let told = |lines: &[&str], complaint: Option<&str>| {
+            let mut failures = Failures::default();
+            lines.iter().for_each(|line| failures.line(line));
+            let complaint = complaint.map(str::to_owned);
+            Ok(Outcome {
+                failures,
+                complaint,
+            })
+        };
+        let verdict = |missed: &str, lines: &[&str], complaint| {
+            let (good, word, _) = fault(missed).verdict(told(lines, complaint));
+            (good, word)
+        };
+        let both = ["not ok 1 one: a", "not ok 2 two: b"];
+        assert_eq!(verdict("", &both, None), (true, "caught"));
+        assert_eq!(verdict("", &both[..1], None), (false, "MISSED"));
+        assert_eq!(verdict("", &[], None), (false, "MISSED"));
+        assert_eq!(verdict("", &[], Some("BUG")), (true, "caught"));
+        assert_eq!(verdict("Missed: why\n", &[], None), (true, "missed"));
+        assert_eq!(verdict("Missed: why\n", &both, None), (false, "FOUND"));
+        let hangs = Err(anyhow::anyhow!("the VM hangs"));
+        assert_eq!(fault("").verdict(hangs).1, "FAILED");
     }
 
     #[test]

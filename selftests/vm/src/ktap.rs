@@ -121,6 +121,11 @@ impl Failures {
         self.began
     }
 
+    /// Whether a test failed whose name has this part.
+    pub fn has(&self, part: &str) -> bool {
+        self.names.iter().any(|name| name.contains(part))
+    }
+
     /// The first test that failed, and how many others did.
     pub fn shown(&self) -> Option<String> {
         match &self.names[..] {

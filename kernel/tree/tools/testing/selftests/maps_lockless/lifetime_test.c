@@ -96,6 +96,30 @@ static bool goes(int fd)
 	return false;
 }
 
+/* fork(2) copies the mm, but not who it is. */
+TEST_F(lifetime, fork)
+{
+	__u64 parent;
+	pid_t pid;
+	int fd;
+
+	fd = open_listing(getpid());
+	ASSERT_LE(0, fd);
+	read_batch(_metadata, fd, &batch, HEADER);
+	parent = batch.header.mm_id;
+	EXPECT_NE(0, parent);
+	close(fd);
+
+	pid = start_target(_metadata, NULL, NULL);
+	fd = open_listing(pid);
+	ASSERT_LE(0, fd);
+	read_batch(_metadata, fd, &batch, HEADER);
+	EXPECT_NE(0, batch.header.mm_id);
+	EXPECT_NE(parent, batch.header.mm_id);
+	close(fd);
+	end_target(pid);
+}
+
 TEST_F(lifetime, exit)
 {
 	pid_t pid = self->pid;

@@ -479,7 +479,7 @@ TEST_F_TIMEOUT(exits, listings, TIMEOUT)
 	struct listing listing;
 
 	while (seconds() < self->until ||
-	       (!complete && seconds() < self->until + LONGER)) {
+	       ((!complete || !gone) && seconds() < self->until + LONGER)) {
 		unsigned int delay = rand_r(&seed) % most;
 		pid_t pid = fork();
 		__u32 end_reason;
@@ -519,6 +519,7 @@ TEST_F_TIMEOUT(exits, listings, TIMEOUT)
 	}
 	TH_LOG("complete %u, gone %u, no address space %u", complete, gone, no_mm);
 	EXPECT_LT(0, complete);
+	EXPECT_LT(0, gone);
 	EXPECT_LT(0, no_mm);
 }
 
