@@ -23,9 +23,9 @@ use std::{
 pub enum Flavour {
     /// With maps_lockless.
     Plain,
-    /// With KASAN, lockdep and Rust's debug assertions besides.
+    /// With KASAN, lockdep, Rust's debug assertions and KUnit besides.
     Kasan,
-    /// As kasan, with strict RCU, maple tree checks, kmemleak, fault injection and KUnit besides.
+    /// As kasan, with strict RCU, maple tree checks, kmemleak and fault injection besides.
     Strict,
     /// With KCSAN by its strictest rules.
     Kcsan,
@@ -36,6 +36,11 @@ pub enum Flavour {
 }
 
 impl Flavour {
+    /// Whether it runs the series' KUnit tests at boot.
+    pub fn has_kunit(self) -> bool {
+        matches!(self, Self::Kasan | Self::Strict)
+    }
+
     /// Its name, as on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -31,8 +31,8 @@ pub struct Options {
 ///
 /// The patch's head has lines `Fault:`, which says what is broken; `Test:` with a part of the names of the
 /// tests that must fail, once or more: one of each; `Kernel:` where it takes another one than plain to see
-/// it; and `Missed:` with the reason, where nothing is to find it. The kernel's own complaint, or on strict
-/// KUnit's tests, will do as well.
+/// it; and `Missed:` with the reason, where nothing is to find it. The kernel's own complaint, or KUnit's
+/// tests where they are, will do as well.
 #[derive(Debug)]
 struct Fault {
     name: String,
@@ -221,7 +221,7 @@ fn outcome(
         bail!("no test ran, see {}", vm.log().display());
     }
     let mut complaint = None;
-    if kernel == Flavour::Strict {
+    if kernel.has_kunit() {
         let mut count = Count::default();
         test::boot_tests(vm.log(), &mut count)?;
         if count.failed > 0 {

@@ -94,12 +94,13 @@ fn guest_run(
         reader.line(line);
     });
     // KUnit's results stand in the log of a kernel that complains, too.
-    let strict = flavour == Flavour::Strict;
-    if strict {
+    if flavour.has_kunit() {
         boot_tests(vm.log(), count)?;
     }
     let status = status?;
-    if strict && !fs::read_to_string(vm.log())?.contains("init: scanned for leaks") {
+    if flavour == Flavour::Strict
+        && !fs::read_to_string(vm.log())?.contains("init: scanned for leaks")
+    {
         bail!("nobody has scanned for leaks, see {}", vm.log().display());
     }
     if status != 0 {

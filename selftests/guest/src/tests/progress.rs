@@ -5,6 +5,7 @@
 use super::Test;
 use crate::{
     child::Target, invariants::Listing, raw::Lockless, sched::cpu_time, shapes::RESTLESS_PAGES,
+    trace::Trace,
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{decode::Batch, wire::*};
@@ -15,8 +16,14 @@ const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 const FULL: u32 = 15;
 /// Listings of each process.
 const ROUNDS: usize = 21;
-/// How many times the work of a quiet listing is too much. A lookup makes at most four attempts.
+/// How many times the work of a quiet listing is too much.
 const RATIO: f64 = 8.0;
+/// The attempts of a lookup, at most.
+const ATTEMPTS: u64 = 4;
+/// Each attempt is a walk from the root of the maple tree,
+const WALK: &str = "mas_walk";
+/// by a function whose name has this.
+const OURS: &str = "lockless";
 
 pub(super) fn tests() -> Vec<Test> {
     vec![Test::new(
@@ -34,21 +41,30 @@ struct Cost {
     time: Duration,
 }
 
-fn list(target: &Target, buf: &mut [u8]) -> Result<Cost> {
+/// All batches of a listing.
+fn batches(target: &Target, buf: &mut [u8]) -> Result<Vec<Vec<u8>>> {
     let mut file = Lockless::open(target.pid())?.0;
-    let begin = cpu_time()?;
     let mut batches: Vec<Vec<u8>> = Vec::new();
     loop {
         let len = file.read(buf)?;
         batches.push(buf[..len].to_vec());
         if Batch::parse(&buf[..len])?.is_final() {
-            break;
+            return Ok(batches);
         }
     }
-    let time = cpu_time()? - begin;
+}
 
+fn list(target: &Target, buf: &mut [u8]) -> Result<Cost> {
+    let begin = cpu_time()?;
+    let batches = batches(target, buf)?;
+    let time = cpu_time()? - begin;
+    cost(&batches, time)
+}
+
+/// What the listing that these batches are took.
+fn cost(batches: &[Vec<u8>], time: Duration) -> Result<Cost> {
     let mut listing = Listing::from(0);
-    for bytes in &batches {
+    for bytes in batches {
         listing.add(bytes)?;
         let header = *Batch::parse(bytes)?.header();
         ensure!(
@@ -109,5 +125,30 @@ fn ends_in_time() -> Result<()> {
         "more than the bound"
     );
     ensure!(ratio <= RATIO, "{ratio:.2} times the CPU time");
+
+    let quiet = walks(&quiet, &mut buf)?;
+    let restless = walks(&restless, &mut buf)?;
+    println!(
+        "# walks for a lookup: {quiet:.4}; beside a writer that never rests: {restless:.4} at most"
+    );
+    // A read that has no room for what it found looks it up once more.
+    ensure!((0.9..1.1).contains(&quiet), "{quiet:.4} walks for a lookup");
+    ensure!(
+        restless <= ATTEMPTS as f64 + 0.1,
+        "{restless:.4} walks for a lookup"
+    );
     Ok(())
+}
+
+/// The most walks for a lookup among some listings, as the kernel's tracing sees them.
+fn walks(target: &Target, buf: &mut [u8]) -> Result<f64> {
+    let trace = Trace::new(&[WALK], &[])?;
+    let mut most: f64 = 0.0;
+    for _ in 0..ROUNDS / 4 {
+        let (batches, events) = trace.record(|| batches(target, buf))?;
+        let walks = events.iter().filter(|event| event.text.contains(OURS));
+        let cost = cost(&batches, Duration::ZERO)?;
+        most = most.max(walks.count() as f64 / cost.lookups as f64);
+    }
+    Ok(most)
 }

@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A read's RCU sections are no longer where there are a thousand times as many VMAs.
+//! A read's RCU sections are no longer where there are a thousand times as many VMAs, and end earlier where
+//! these have paths and build IDs.
 
 use super::Test;
 use crate::{
     child::Target,
-    raw::{Lockless, MAPS},
+    raw::{ALL, Lockless, MAPS},
     shapes::PAGE,
     trace::{Event, Trace},
 };
-use anyhow::{Context, Result, ensure};
-use maps_lockless::{decode::Batch, wire::*};
+use anyhow::{Context, Result, bail, ensure};
+use maps_lockless::{
+    decode::{Batch, Record},
+    wire::*,
+};
 use std::os::unix::fs::FileExt;
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// The lookups of one section, and of one read, as the kernel has them.
 const SECTION: usize = 64;
 const READ: usize = 65_536;
+/// The lookups that a path takes the place of, and a build ID.
+const PATH: usize = 8;
+const BUILD_ID: usize = 32;
 /// Batches that are read of each process.
 const BATCHES: usize = 24;
 /// Called once for each VMA that was looked up and proved.
@@ -24,10 +31,16 @@ const LOOKUP: &str = "special_mapping_name_from";
 const FUNCTIONS: [&str; 3] = ["__rcu_read_lock", "__rcu_read_unlock", LOOKUP];
 
 pub(super) fn tests() -> Vec<Test> {
-    vec![Test::new(
-        "no lock: RCU sections do not grow with the number of VMAs",
-        sections_stay,
-    )]
+    vec![
+        Test::new(
+            "no lock: RCU sections do not grow with the number of VMAs",
+            sections_stay,
+        ),
+        Test::new(
+            "no lock: paths and build IDs end an RCU section early",
+            by_work,
+        ),
+    ]
 }
 
 /// An outermost RCU section.
@@ -104,6 +117,7 @@ impl Seen {
         Ok(())
     }
 
+    /// The most lookups of a section.
     fn longest(&self) -> usize {
         self.lookups.iter().copied().max().unwrap_or(0)
     }
@@ -149,9 +163,10 @@ fn sections_stay() -> Result<()> {
         let (median, p99) = (seen.micros(0.5)?, seen.micros(0.99)?);
         println!(
             "# {vmas} VMAs: {} sections, {} lookups at most; traced, {SECTION} lookups take {median:.0} µs \
-             (median), {p99:.0} µs (99 %)",
+             (median), {p99:.0} µs (99 %), {:.0} µs (most)",
             seen.lookups.len(),
             seen.longest(),
+            seen.micros(1.0)?,
         );
         times.push((median, p99));
     }
@@ -178,5 +193,58 @@ fn sections_stay() -> Result<()> {
     println!("# a read that finds nothing: {pages} VMAs, {of_read} sections");
     ensure!(header.end_reason == MAPS_LOCKLESS_END_BUDGET && pages == READ as u64);
     ensure!(of_read >= READ / SECTION);
+    Ok(())
+}
+
+/// What the kernel takes each record of a batch to cost.
+fn works(bytes: &[u8]) -> Result<Vec<usize>> {
+    const PROGRAM: u64 = MAPS_LOCKLESS_VMA_FILE | MAPS_LOCKLESS_VMA_EXEC;
+    let batch = Batch::parse(bytes)?;
+    let mut at = u32::from(batch.header().header_size);
+    let mut works = Vec::new();
+    for record in batch.records() {
+        let Record::Vma(vma) = record? else {
+            bail!("a record of no VMA");
+        };
+        let fields = &vma.fields;
+        let is_path = fields.name_kind == MAPS_LOCKLESS_NAME_PATH;
+        // One that stands further ahead was found for another record.
+        let path = usize::from(is_path && fields.name_off >= at) * PATH;
+        let build_id = usize::from(fields.vma_flags & PROGRAM == PROGRAM) * BUILD_ID;
+        works.push(1 + path + build_id);
+        at += fields.size;
+    }
+    Ok(works)
+}
+
+fn by_work() -> Result<()> {
+    let target = Target::start("build-ids")?;
+    let trace = Trace::new(&FUNCTIONS, &[])?;
+    let file = Lockless::with_request(target.pid(), ALL)?;
+    let mut buffer = vec![0xaa; MAX];
+    let mut micros: Vec<f64> = Vec::new();
+    let (mut address, mut early) = (0, 0);
+    while address != MAPS_LOCKLESS_POS_END {
+        let (len, events) = trace.record(|| Ok(file.0.read_at(&mut buffer, address)?))?;
+        let mut works = works(&buffer[..len])?.into_iter();
+        for section in sections(&events)?
+            .iter()
+            .filter(|section| section.lookups > 0)
+        {
+            let works: Vec<usize> = works.by_ref().take(section.lookups).collect();
+            let before: usize = works.iter().rev().skip(1).sum();
+            ensure!(before < SECTION, "a section goes on after {works:?}");
+            early += usize::from(works.iter().sum::<usize>() >= SECTION);
+            micros.push(section.micros);
+        }
+        address = Batch::parse(&buffer[..len])?.header().next;
+    }
+    micros.sort_by(f64::total_cmp);
+    println!(
+        "# {} sections, of which {early} were ended by paths and build IDs; traced, the longest takes {:.0} µs",
+        micros.len(),
+        micros.last().context("no section")?,
+    );
+    ensure!(early > 3, "no section was ended early");
     Ok(())
 }
