@@ -117,7 +117,7 @@ fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<
     for stays in stay {
         let there = pieces
             .iter()
-            .any(|piece| (piece.start, piece.end) == (stays, stays + page));
+            .any(|piece| piece.start <= stays && piece.end >= stays + page);
         ensure!(
             there,
             "{stays:x}, which stays mapped, is missing: {pieces:x?}"
@@ -206,7 +206,7 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
             thread::sleep(Duration::from_millis(20));
             let time = begin.elapsed();
             enough = lock().is_ok_and(|tally| {
-                let all = time >= TIME && tally.unseen().is_empty();
+                let all = time >= TIME && tally.unseen().is_empty() && tally.agreed > 0;
                 all || (time >= TIMEOUT && tally.listings >= LISTINGS)
             });
         }
@@ -255,6 +255,7 @@ pub fn show(effect: &'static Effect) -> Result<Tally> {
         .with_context(|| effect.name);
     tally.print();
     result?;
+    ensure!(tally.agreed > 0, "no token was seen twice");
     tally.finish()?;
     Ok(tally)
 }
