@@ -9,6 +9,7 @@ pub mod handover;
 pub mod invariants;
 pub mod query;
 pub mod raw;
+pub mod rng;
 pub mod sched;
 pub mod shapes;
 pub mod signed;

@@ -7,7 +7,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::{elf, flags, handover, raw::Lockless, signed};
+use crate::{elf, flags, handover, raw::Lockless, rng::Rng, signed};
 use anyhow::{Context, Result, bail};
 use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
@@ -439,20 +439,16 @@ fn asked() -> Result<bool> {
 /// Maps and unmaps pages of the arena at random, for ever: memory, and a program's first page.
 fn churn() -> Result<()> {
     let arena = ARENA.load(std::sync::atomic::Ordering::Relaxed);
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut rng = Rng::new(0);
     let len = NonZeroUsize::new(PAGE).context("a page")?;
     let program = fs::File::open(CHURNED_FILE)?;
     loop {
-        // xorshift64: any sequence does that is not regular.
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let at = arena + (seed as usize % ARENA_PAGES) * PAGE;
+        let at = arena + rng.below(ARENA_PAGES as u64) as usize * PAGE;
         let place = NonZeroUsize::new(at);
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         // SAFETY: The arena is used for nothing but this.
         unsafe {
-            match seed >> 62 {
+            match rng.below(4) {
                 0 => {
                     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
                     mmap_anonymous(place, len, prot, flags)?;

@@ -8,7 +8,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::shapes::PAGE;
+use crate::{rng::Rng, shapes::PAGE};
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{decode::Vma, wire::*};
 use nix::{
@@ -84,28 +84,23 @@ pub fn run(number: u8, arena: usize) -> Result<()> {
         .map(|turn| CString::new(name(number, turn)))
         .collect::<Result<_, _>>()?;
     let len = NonZeroUsize::new(PAGE).context("a page")?;
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64 + u64::from(number);
+    let mut rng = Rng::new(number.into());
     loop {
-        // xorshift64
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let at = arena + (seed as usize % SIGNED_PAGES) * PAGE;
+        let at = arena + rng.below(SIGNED_PAGES as u64) as usize * PAGE;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
         // SAFETY: The arena is used for nothing but this.
         unsafe {
             let place = NonZeroUsize::new(at);
-            match seed >> 61 {
+            match rng.below(8) {
                 0 => {
                     mmap(place, len, protection(number), flags, &file, 0)?;
                 }
                 1..=5 => {
                     mmap_anonymous(place, len, protection(number), flags)?;
                     // Mostly the same, for neighbours to be merged.
-                    let turn = if seed >> 56 & 7 == 0 {
-                        seed >> 48 & 7
-                    } else {
-                        0
+                    let turn = match rng.below(8) {
+                        0 => rng.below(NAMES.into()),
+                        _ => 0,
                     };
                     let option = libc::PR_SET_VMA_ANON_NAME as libc::c_ulong;
                     let name = names[turn as usize].as_ptr();

@@ -3,11 +3,11 @@
 //! The processes that are read, born and killed all the time.
 
 use super::{
-    Rng, Run,
+    Run,
     key::{Facts, Key},
     writer::{self, Fate},
 };
-use crate::{child::Target, raw::Lockless};
+use crate::{child::Target, raw::Lockless, rng::Rng};
 use anyhow::{Context, Result};
 use std::{
     collections::VecDeque,

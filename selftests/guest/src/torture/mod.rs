@@ -72,24 +72,6 @@ impl Run {
     }
 }
 
-/// Any sequence of numbers that is not regular.
-struct Rng(u64);
-
-impl Rng {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// A number below `end`, or 0.
-    fn below(&mut self, end: u64) -> u64 {
-        // xorshift64.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % end.max(1)
-    }
-}
-
 /// What a process that a run starts is for, by its argument.
 pub fn process(argument: &str) -> Result<()> {
     match argument {

@@ -3,7 +3,8 @@
 //! Readers of maps, by PROCMAP_QUERY and as text, and lsmaps: beside maps_lockless they must tell
 //! nothing foreign either, and they take the locks that it does not.
 
-use super::{Rng, Run, herd::Life, plant::Planter};
+use super::{Run, herd::Life, plant::Planter};
+use crate::rng::Rng;
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{Error, Fields, Reader, Request, Source};
 use std::{

@@ -3,10 +3,11 @@
 //! Leaks and faults that are put into what a reader was given, to show that it would find them.
 
 use super::{
-    Rng, Run,
+    Run,
     herd::Life,
     key::{Facts, Key},
 };
+use crate::rng::Rng;
 use maps_lockless::{Source, wire::*};
 use std::mem::offset_of;
 

@@ -2,10 +2,11 @@
 
 //! Readers of maps_lockless, by all that can be asked for.
 
-use super::{Rng, Run, fault::Injector, herd::Life, plant::Planter};
+use super::{Run, fault::Injector, herd::Life, plant::Planter};
 use crate::{
     invariants::{Listing, check_bytes},
     raw::{ALL, HEADER, Lockless, MAPS},
+    rng::Rng,
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{BuildId, MappingRef, NameRef, decode::Batch, wire::*};

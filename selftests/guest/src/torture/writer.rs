@@ -5,12 +5,11 @@
 #![expect(unsafe_code, reason = "mapping memory has no safe form")]
 
 use super::{
-    Rng,
     counts::Counts,
     fault::Injector,
     key::{FILES, Key, STACK_PAGES, WINDOW},
 };
-use crate::shapes::PAGE;
+use crate::{rng::Rng, shapes::PAGE};
 use anyhow::{Context, Result, ensure};
 use nix::{
     errno::Errno,
