@@ -6,8 +6,7 @@
 //! have one of two permissions of its own, names and build IDs that hold the key, inodes of its own
 //! files, and offsets within them that nobody else uses.
 
-use crate::elf;
-use crate::rng::Rng;
+use crate::{elf, rng::Rng};
 use anyhow::{Result, bail, ensure};
 use maps_lockless::{BuildId, Device, MappingRef, NameRef, wire::*};
 use nix::sys::stat::{major, minor};
