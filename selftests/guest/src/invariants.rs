@@ -31,7 +31,7 @@ pub enum Invariant {
     Zero,
     /// Bytes that belong to nothing are zero.
     Padding,
-    /// No byte is of a kernel address.
+    /// No aligned word is a kernel address.
     Pointer,
     /// Counts do not go back. The same identity and even count is the same mappings.
     Token,
@@ -345,7 +345,7 @@ fn zero_if_not(vma: &maps_lockless_vma, valid: u64) -> bool {
         .all(|(field, value)| valid & field != 0 || *value == 0)
 }
 
-/// No byte of a batch, or of a poll, is of a kernel address, and those that belong to nothing are
+/// No aligned word of a batch, or of a poll, is a kernel address, and bytes that belong to nothing are
 /// zero.
 ///
 /// A kernel address is a 64-bit word from 0xffff_8000_0000_0000 on (four-level paging, as in the VM), at any
