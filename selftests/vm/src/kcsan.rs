@@ -3,20 +3,21 @@
 //! Which reports of KCSAN say something of the series, and which are of data races that Linux has
 //! anyway.
 
+use std::collections::BTreeMap;
+
 /// What opens a report's title.
 const TITLE: &str = "BUG: KCSAN: ";
 
-/// Data races that Linux has among some of its functions, as a report's title names them.
+/// Data races that stay Linux's where the series calls a function that has them.
 struct Known {
+    /// As a report's title names them.
     functions: &'static [&'static str],
-    /// Whether they have it with any other function, too.
+    /// Whether one of them is enough, or both racing functions must be among them.
     with_any: bool,
-    /// Whether the race stays theirs where the series calls one of them.
-    called_by_ours: bool,
 }
 
 /// None of these functions is one that the series changes.
-const KNOWN: [Known; 6] = [
+const KNOWN: [Known; 2] = [
     // The maple tree marks a node that it has replaced by a pointer to itself, plainly
     // (mte_set_node_dead()), and so do its readers look for that (ma_dead_node()), between barriers. A
     // pivot is stored and loaded plainly, too: a word each time, and the reader looks for the mark
@@ -29,49 +30,16 @@ const KNOWN: [Known; 6] = [
             "mtree_range_walk",
         ],
         with_any: false,
-        called_by_ours: true,
     },
     // fork(2) copies the whole mm_struct, whatever is written to it meanwhile, and then makes anew what may
     // not be a copy, the series' counters among it (dup_mm(), mm_init()).
     Known {
         functions: &["copy_mm", "dup_mm"],
         with_any: true,
-        called_by_ours: true,
-    },
-    // procfs writes the owner and mode of its inodes anew at each lookup, without a lock, while others read
-    // them.
-    Known {
-        functions: &[
-            "atime_needs_update",
-            "generic_permission",
-            "may_open",
-            "pid_revalidate",
-            "task_dump_owner",
-        ],
-        with_any: false,
-        called_by_ours: false,
-    },
-    // Who takes a reference to a struct cred writes the same zero to it as others do (get_cred()).
-    Known {
-        functions: &["alloc_empty_file"],
-        with_any: false,
-        called_by_ours: false,
-    },
-    // At boot, a loop waits for an interrupt to count.
-    Known {
-        functions: &["calibrate_APIC_clock", "lapic_cal_handler"],
-        with_any: false,
-        called_by_ours: false,
-    },
-    // An idle CPU looks whether its tick has come, which an interrupt notes.
-    Known {
-        functions: &["tick_nohz_handler", "tick_nohz_idle_got_tick"],
-        with_any: false,
-        called_by_ours: false,
     },
 ];
 
-/// What the names of the series' own functions hold, in a report's stack.
+/// What the names of the series' own functions hold, anywhere in a report's stacks.
 const OURS: [&str; 8] = [
     "lockless",
     "mm_maps_",
@@ -83,21 +51,32 @@ const OURS: [&str; 8] = [
     "mapped_file",
 ];
 
+/// Linux's functions that have a part of the series in them, where they race themselves.
+const CHANGED: [&str; 4] = [
+    "d_path",
+    "mmap_init_lock",
+    "vma_complete",
+    "vms_complete_munmap_vmas",
+];
+
 /// Whether the line opens a report.
 pub fn is_title(line: &str) -> bool {
     line.contains(TITLE)
 }
 
-/// Whether the report whose title stands first in `lines` is of a known race that the series has no part
-/// in.
-pub fn is_known<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
+/// Whether the report whose title stands first in `lines` is of a data race that the series has no part in,
+/// or none but that it calls a function of Linux's.
+pub fn is_of_linux<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
     let mut lines = lines.into_iter();
     let title = lines.next().unwrap_or_default();
     let Some((_, functions)) = title.split_once("data-race in ") else {
         return false;
     };
-    let racing: Vec<&str> = functions.trim_end().split(" / ").collect();
-    let known = KNOWN.iter().find(|known| {
+    let racing: Vec<&str> = functions
+        .split(" / ")
+        .map(|function| function.split('+').next().unwrap_or_default().trim())
+        .collect();
+    let known = KNOWN.iter().any(|known| {
         let mut racing = racing.iter();
         let is_its = |function: &&str| known.functions.contains(function);
         match known.with_any {
@@ -105,19 +84,29 @@ pub fn is_known<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
             false => racing.all(is_its),
         }
     });
-    let Some(known) = known else {
-        return false;
-    };
     let mut report = lines.take_while(|line| !line.contains("======"));
-    known.called_by_ours || !report.any(|line| OURS.iter().any(|name| line.contains(name)))
+    let ours = racing.iter().any(|function| CHANGED.contains(function))
+        || report.any(|line| OURS.iter().any(|name| line.contains(name)));
+    known || !ours
+}
+
+/// The titles of a log's reports, and how often each stands there.
+pub fn titles(log: &str) -> BTreeMap<&str, u32> {
+    let mut titles = BTreeMap::new();
+    for line in log.lines() {
+        if let Some((_, title)) = line.split_once(TITLE) {
+            *titles.entry(title.trim_end()).or_default() += 1;
+        }
+    }
+    titles
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_known;
+    use super::{is_of_linux, titles};
 
-    fn known(title: &str, stack: &str) -> bool {
-        is_known([
+    fn of_linux(title: &str, stack: &str) -> bool {
+        is_of_linux([
             &format!("[ 1.0] BUG: KCSAN: data-race in {title}"),
             "",
             stack,
@@ -126,16 +115,15 @@ mod tests {
 
     #[test]
     fn linux_has_races_of_its_own() {
-        assert!(known(
-            "pid_revalidate / task_dump_owner",
-            " ksys_read+0x1/0x2"
-        ));
-        assert!(known(
-            "mas_walk / mas_wmb_replace",
-            " maps_lockless_read+0x1/0x2"
-        ));
-        assert!(known("lapic_cal_handler", ""));
-        assert!(known(
+        let theirs = "pid_revalidate / task_dump_owner";
+        assert!(of_linux(theirs, " ksys_read+0x1/0x2"));
+        assert!(of_linux("vmstat_start+0x469/0x560", ""));
+        // The series calls the one, and is in the middle of the other.
+        let read = " maps_lockless_read+0x1/0x2";
+        assert!(of_linux("mas_walk / mas_wmb_replace", read));
+        let free = " vms_complete_munmap_vmas+0x1/0x2";
+        assert!(of_linux("release_pages / shrink_folio_list", free));
+        assert!(of_linux(
             "_raw_spin_lock_irq / copy_mm",
             " mm_maps_free+0x1/0x2"
         ));
@@ -143,9 +131,23 @@ mod tests {
 
     #[test]
     fn others_are_reported() {
-        assert!(!known("pid_revalidate / ksys_read", ""));
-        assert!(!known("mas_walk / pid_revalidate", ""));
-        assert!(!known("pid_revalidate", " maps_lockless_read+0x1/0x2"));
-        assert!(!is_known(["BUG: KCSAN: assert: race in pid_revalidate"]));
+        let read = " maps_lockless_read+0x1/0x2";
+        assert!(!of_linux("pid_revalidate / task_dump_owner", read));
+        assert!(!of_linux("mas_walk / pid_revalidate", read));
+        assert!(!of_linux("vms_complete_munmap_vmas / ksys_read", ""));
+        assert!(!of_linux("vma_complete+0x469/0x560", ""));
+        assert!(!is_of_linux(["BUG: KCSAN: assert: race in pid_revalidate"]));
+        // The next report is another one.
+        let lines = ["BUG: KCSAN: data-race in a / b", "======", read];
+        assert!(is_of_linux(lines));
+    }
+
+    #[test]
+    fn reports_are_counted() {
+        let log = "[1] BUG: KCSAN: data-race in a\n a\n[2] BUG: KCSAN: data-race in a\n";
+        assert_eq!(
+            titles(log).into_iter().collect::<Vec<_>>(),
+            [("data-race in a", 2)]
+        );
     }
 }
