@@ -21,6 +21,10 @@
 /* Who may do nothing. */
 #define NOBODY	65534
 
+/* A kernel with all its checks is slow, and an emulated one even more so. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	150
+
 #define UNPROVED	(MAPS_LOCKLESS_REC_UNSTABLE | MAPS_LOCKLESS_REC_WITHHELD)
 
 /* What read(2) returns. */

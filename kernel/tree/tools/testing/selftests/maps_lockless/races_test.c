@@ -16,8 +16,7 @@
 #define STAYS 8
 /* Room for a few records. */
 #define SMALL 2048
-/* Seconds for a test, and how many of them it may read on to see what it is for. */
-#define TIMEOUT 150
+/* For so many seconds a test may read on to see what it is for. */
 #define LONGER 60
 
 enum kind { GONE, READABLE, WRITABLE, FILE_PAGE };
@@ -335,7 +334,7 @@ static void check_model(struct __test_metadata *_metadata,
 	}
 }
 
-TEST_F_TIMEOUT(races, listings, TIMEOUT)
+TEST_F(races, listings)
 {
 	struct race *race = &self->race;
 	unsigned int listings = 0, changed = 0, proved = 0, same = 0, modelled = 0;
@@ -386,7 +385,7 @@ TEST_F_TIMEOUT(races, listings, TIMEOUT)
 }
 
 /* A page that stays mapped is found whenever it is looked up. */
-TEST_F_TIMEOUT(races, lookups, TIMEOUT)
+TEST_F(races, lookups)
 {
 	struct race *race = &self->race;
 	__u64 first = version(race);
@@ -409,7 +408,7 @@ TEST_F_TIMEOUT(races, lookups, TIMEOUT)
 }
 
 /* What stays writable is found by who asks for that, and nothing else unmarked. */
-TEST_F_TIMEOUT(races, selected, TIMEOUT)
+TEST_F(races, selected)
 {
 	struct race *race = &self->race;
 	struct maps_lockless_request request = {
@@ -471,7 +470,7 @@ FIXTURE_TEARDOWN(exits)
 }
 
 /* Processes that exit at any moment: each listing says how it ended. */
-TEST_F_TIMEOUT(exits, listings, TIMEOUT)
+TEST_F(exits, listings)
 {
 	unsigned int complete = 0, gone = 0, no_mm = 0, seed = time(NULL);
 	/* Microseconds that a process lives. */

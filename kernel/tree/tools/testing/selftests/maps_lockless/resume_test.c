@@ -10,8 +10,6 @@
 #define VMAS 1200
 #define THREADS 4
 #define ROUNDS 10
-/* Seconds, for kernels with debugging in emulation. */
-#define TIMEOUT 150
 
 static union batch batch;
 
@@ -84,7 +82,7 @@ static void check_from(struct __test_metadata *_metadata,
 		EXPECT_EQ(whole->count, i);
 }
 
-TEST_F_TIMEOUT(resume, buffers_of_any_size, TIMEOUT)
+TEST_F(resume, buffers_of_any_size)
 {
 	size_t sizes[] = { 0, 1, 7, 8, 95, 96, 97, 1000, 5001, MIN, MAX - 1 };
 	size_t least = 0, i;
@@ -131,7 +129,7 @@ TEST_F(resume, one_record_a_read)
 	free_listing(&listing);
 }
 
-TEST_F_TIMEOUT(resume, from_any_address, TIMEOUT)
+TEST_F(resume, from_any_address)
 {
 	size_t i, n;
 
@@ -321,7 +319,7 @@ TEST_F(resume, one_descriptor_looked_up_by_many)
 }
 
 /* Together they get each record once. */
-TEST_F_TIMEOUT(resume, one_descriptor_read_by_many, TIMEOUT)
+TEST_F(resume, one_descriptor_read_by_many)
 {
 	unsigned long reads = 0;
 	int round;
