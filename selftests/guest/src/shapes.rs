@@ -77,6 +77,8 @@ pub const QUIESCENT: [&str; 17] = [
 /// Makes the mappings of `shape`, says `ready` and what the test must know, and waits.
 pub fn run(shape: &str) -> Result<()> {
     let said = make(shape).with_context(|| shape.to_owned())?;
+    // Has its buffer allocated, which may take a mapping: who is told has all of them.
+    let _ = stdin();
     println!("ready {said}");
     stdout().flush()?;
     match shape {
