@@ -150,21 +150,15 @@ impl Fault {
             Ok(told) => told,
             Err(error) => return (false, "FAILED", format!("{error:#}").replace('\n', " ")),
         };
+        let tests = self.tests.iter().map(String::as_str);
+        let missing: Vec<&str> = tests.filter(|test| !told.failures.has(test)).collect();
         match (told.by_any(), &self.missed) {
-            (Some(how), Some(_)) => return (false, "FOUND", how),
-            (None, Some(reason)) => return (true, "missed", reason.clone()),
-            _ => {}
-        }
-        let blind = |test: &&String| !told.failures.has(test);
-        let missing: Vec<&str> = self
-            .tests
-            .iter()
-            .filter(blind)
-            .map(String::as_str)
-            .collect();
-        match told.by_any() {
-            Some(how) if missing.is_empty() || told.complaint.is_some() => (true, "caught", how),
-            _ => (false, "MISSED", missing.join(", ")),
+            (Some(how), Some(_)) => (false, "FOUND", how),
+            (None, Some(reason)) => (true, "missed", reason.clone()),
+            (Some(how), None) if missing.is_empty() || told.complaint.is_some() => {
+                (true, "caught", how)
+            }
+            (_, None) => (false, "MISSED", missing.join(", ")),
         }
     }
 
