@@ -115,9 +115,11 @@ fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<
         Arena::Stack => Vec::new(),
     };
     for stays in stay {
-        let there = pieces
-            .iter()
-            .any(|piece| piece.start <= stays && piece.end >= stays + page);
+        let there = pieces.iter().any(|piece| match effect.arena {
+            // The heap's last page below may be one mapping with what is in the place.
+            Arena::Heap => piece.start <= stays && piece.end >= stays + page,
+            _ => (piece.start, piece.end) == (stays, stays + page),
+        });
         ensure!(
             there,
             "{stays:x}, which stays mapped, is missing: {pieces:x?}"

@@ -130,6 +130,7 @@ pub const SPLIT_MADVISE: Effect = Effect {
         torn("TwoPartsFieldsOfWhole", "0-3:r 3-10:r"),
         torn("PartsFieldsOfWhole", "0-3:r 3-6:r 6-10:r"),
         torn("WholeFieldsOfMiddle", "0-10:r+dc!").rare(STOOD_STILL),
+        torn("TwoPartsFieldsOfMiddle", "0-3:r 3-10:r+dc!").rare(STOOD_STILL),
         offset("WholeOffsetOfUpper", "0-10@3"),
     ],
     ..EFFECT
