@@ -44,6 +44,19 @@ struct Fault {
     missed: Option<String>,
 }
 
+/// Whether a fault was found.
+pub struct Verdict {
+    /// The fault's name.
+    pub fault: String,
+    pub kernel: Flavour,
+    /// Whether it came out as the fault's head says.
+    pub as_expected: bool,
+    /// How it came out, in a word.
+    pub word: &'static str,
+    /// By what it was found, or why not.
+    pub how: String,
+}
+
 /// What a kernel's run told of faults.
 struct Outcome {
     failures: Failures,
@@ -60,18 +73,43 @@ impl Outcome {
 
 /// Builds and tests each fault's kernel. The last lines are a table of them.
 pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
+    let verdicts = verdicts(linux, &options.names, options.kernel)?;
+    println!("\n| fault | kernel | outcome | by |\n|---|---|---|---|");
+    for Verdict {
+        fault,
+        kernel,
+        word,
+        how,
+        ..
+    } in &verdicts
+    {
+        println!("| {fault} | {} | {word} | {how} |", kernel.name());
+    }
+    let good = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.as_expected);
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds and tests each fault's kernel: those of these names, or all, and of one kernel, or all.
+pub fn verdicts(
+    linux: Option<&Path>,
+    names: &[String],
+    kernel: Option<Flavour>,
+) -> Result<Vec<Verdict>> {
     let mut faults = all()?;
-    for name in &options.names {
+    for name in names {
         if !faults.iter().any(|fault| fault.name == *name) {
             bail!("no fault is called {name}");
         }
     }
     faults.retain(|fault| {
-        (options.names.is_empty() || options.names.contains(&fault.name))
-            && options.kernel.is_none_or(|kernel| kernel == fault.kernel)
+        (names.is_empty() || names.contains(&fault.name))
+            && kernel.is_none_or(|kernel| kernel == fault.kernel)
     });
-    let mut table = Vec::new();
-    let mut good = true;
+    let mut verdicts = Vec::new();
     for kernel in Flavour::value_variants() {
         let of_kernel: Vec<&Fault> = faults.iter().filter(|f| f.kernel == *kernel).collect();
         if of_kernel.is_empty() {
@@ -92,28 +130,14 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
         for fault in of_kernel {
             println!("# kernel: {}, with the fault {}", kernel.name(), fault.name);
             let tests: Vec<&str> = fault.tests.iter().map(String::as_str).collect();
-            let told = outcome(linux, *kernel, Some(&fault.patch), &tests);
-            let (as_expected, word, how) = fault.verdict(told);
-            good &= as_expected;
-            println!("{word} {}: {how}", fault.name);
-            table.push(format!(
-                "| {} | {} | {word} | {how} |",
-                fault.name,
-                kernel.name()
-            ));
+            let verdict = fault.verdict(outcome(linux, *kernel, Some(&fault.patch), &tests));
+            println!("{} {}: {}", verdict.word, verdict.fault, verdict.how);
+            verdicts.push(verdict);
         }
     }
     // The next build would do so too.
     series::install(&source::unpacked(linux)?, usize::MAX, None)?;
-    println!(
-        "\n| fault | kernel | outcome | by |\n|---|---|---|---|\n{}",
-        table.join("\n")
-    );
-    Ok(if good && !table.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(verdicts)
 }
 
 /// Fails where a fault does not apply to what the series makes of Linux.
@@ -144,8 +168,19 @@ impl Fault {
         Self::parse(name, path, &fs::read_to_string(path)?)
     }
 
-    /// Whether a run came out as this fault's head says, in a word, and by what.
-    fn verdict(&self, told: Result<Outcome>) -> (bool, &'static str, String) {
+    /// What a run says of this fault.
+    fn verdict(&self, told: Result<Outcome>) -> Verdict {
+        let (as_expected, word, how) = self.judge(told);
+        Verdict {
+            fault: self.name.clone(),
+            kernel: self.kernel,
+            as_expected,
+            word,
+            how,
+        }
+    }
+
+    fn judge(&self, told: Result<Outcome>) -> (bool, &'static str, String) {
         let told = match told {
             Ok(told) => told,
             Err(error) => return (false, "FAILED", format!("{error:#}").replace('\n', " ")),
@@ -277,7 +312,7 @@ mod tests {
             })
         };
         let verdict = |missed: &str, lines: &[&str], complaint| {
-            let (good, word, _) = fault(missed).verdict(told(lines, complaint));
+            let (good, word, _) = fault(missed).judge(told(lines, complaint));
             (good, word)
         };
         let both = ["not ok 1 one: a", "not ok 2 two: b"];
@@ -288,7 +323,7 @@ mod tests {
         assert_eq!(verdict("Missed: why\n", &[], None), (true, "missed"));
         assert_eq!(verdict("Missed: why\n", &both, None), (false, "FOUND"));
         let hangs = Err(anyhow::anyhow!("the VM hangs"));
-        assert_eq!(fault("").verdict(hangs).1, "FAILED");
+        assert_eq!(fault("").judge(hangs).1, "FAILED");
     }
 
     #[test]

@@ -15,17 +15,20 @@ mod ktap;
 mod msrv;
 mod paths;
 mod progress;
+mod prove;
 mod qemu;
 mod series;
 mod source;
 mod splat;
 mod test;
+mod torture;
 mod wire_source;
 
 use anyhow::Result;
 use build::Flavour;
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
+use torture::Torture;
 
 /// Build, boot and test a kernel with /proc/<pid>/maps_lockless.
 #[derive(Parser)]
@@ -74,6 +77,8 @@ enum Command {
         #[arg(long, default_value_t = 1800)]
         seconds: u64,
     },
+    /// Run all tests, torture and deliberate faults of one kernel, and tell what came of it in a table.
+    Prove(prove::Options),
     /// Open a shell in the VM. It ends with the shell.
     Shell(Kernel),
     /// Build the kernel only.
@@ -129,16 +134,12 @@ fn run(options: Options) -> Result<ExitCode> {
             machine,
             seconds,
         } => {
-            let image = build::kernel(linux, flavour)?;
-            let time = seconds.to_string();
-            let command = ["/bin/torture", "--seconds", &time];
-            let vm = qemu::Vm::new(flavour, &image, &command, qemu::Console::Raw)?.sized(machine);
-            println!("# kernel: {}", flavour.name());
+            let Torture { vm, time_limit } = torture::prepare(linux, flavour, seconds)?;
             // For hours, maybe. Other kernels may be built and booted meanwhile.
             drop(lock);
-            // It comes to its end late where memory is scarce and the machine busy.
-            vm.passthrough(seconds + 600)
+            vm.sized(machine).passthrough(time_limit)
         }
+        Command::Prove(options) => Ok(prove::run(linux, &options)),
         Command::Shell(Kernel { flavour }) => {
             let image = build::kernel(linux, flavour)?;
             let vm = qemu::Vm::new(flavour, &image, &["/bin/sh"], qemu::Console::Terminal)?;

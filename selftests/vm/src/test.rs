@@ -40,7 +40,7 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
         &options.kernels[..]
     };
     for &flavour in flavours {
-        count.add(guest(linux, flavour, &options.filter));
+        count.add(guest(linux, flavour, &options.filter, |_| ()));
     }
     println!(
         "{} passed, {} failed, {} skipped",
@@ -53,12 +53,23 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Runs the guest's tests. That the VM comes to a good end counts as a test of its own.
-fn guest(linux: Option<&Path>, flavour: Flavour, filter: &str) -> Count {
+/// Runs the guest's tests, and hands each line of their output to `watch`. That the VM comes to a good end
+/// counts as a test of its own.
+pub fn guest(
+    linux: Option<&Path>,
+    flavour: Flavour,
+    filter: &str,
+    mut watch: impl FnMut(&str),
+) -> Count {
     println!("# kernel: {}", flavour.name());
     let mut reader = Reader::default();
     let mut count = Count::default();
-    let result = guest_run(linux, flavour, filter, &mut reader, &mut count);
+    let take = |line: &str| {
+        println!("{line}");
+        reader.line(line);
+        watch(line);
+    };
+    let result = guest_run(linux, flavour, filter, take, &mut count);
     count.add(reader.end());
     if let Err(error) = &result {
         println!("{error:#}");
@@ -77,7 +88,7 @@ fn guest_run(
     linux: Option<&Path>,
     flavour: Flavour,
     filter: &str,
-    reader: &mut Reader,
+    take: impl FnMut(&str),
     count: &mut Count,
 ) -> Result<()> {
     let image = build::kernel(linux, flavour)?;
@@ -89,10 +100,7 @@ fn guest_run(
         command.extend(["--skip", skipped]);
     }
     let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
-    let status = vm.lines(flavour.time_limit(), |line| {
-        println!("{line}");
-        reader.line(line);
-    });
+    let status = vm.lines(flavour.time_limit(), take);
     // KUnit's results stand in the log of a kernel that complains, too.
     if flavour.has_kunit() {
         boot_tests(vm.log(), count)?;

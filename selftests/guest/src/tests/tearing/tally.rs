@@ -202,6 +202,15 @@ impl Tally {
             .collect()
     }
 
+    /// Places that were looked at. An odd offset comes with another outcome.
+    fn samples(&self) -> u64 {
+        let outcomes = self.effect.outcomes.iter().zip(&self.counts);
+        outcomes
+            .filter(|(outcome, _)| outcome.kind != Kind::Offset)
+            .map(|(_, [between, within])| between + within)
+            .sum()
+    }
+
     pub fn print(&self) {
         println!(
             "# {}: {} listings, {} samples left out",
@@ -217,6 +226,13 @@ impl Tally {
                 println!("#     not seen: {why}");
             }
         }
+        let seen = self.counts.iter().filter(|count| **count != [0; 2]);
+        println!(
+            "#   outcomes seen: {} of {}, in samples: {}",
+            seen.count(),
+            self.counts.len(),
+            self.samples()
+        );
         println!(
             "#   samples of listings proved consistent: {}, of batches that met a change: {}",
             self.proved, self.moved
