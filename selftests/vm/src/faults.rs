@@ -31,8 +31,8 @@ pub struct Options {
 ///
 /// The patch's head has lines `Fault:`, which says what is broken; `Test:` with a part of the names of the
 /// tests that must fail, once or more: one of each; `Kernel:` where it takes another one than plain to see
-/// it; and `Missed:` with the reason, where nothing is to find it. The kernel's own complaint, or KUnit's
-/// tests where they are, will do as well.
+/// it; `Complaint:` where the kernel itself is to find it when these tests run, with a part of what it says,
+/// or `KUnit`; and `Missed:` with the reason, where nothing is to find it.
 #[derive(Debug)]
 struct Fault {
     name: String,
@@ -41,6 +41,7 @@ struct Fault {
     file: String,
     tests: Vec<String>,
     kernel: Flavour,
+    complaint: Option<String>,
     missed: Option<String>,
 }
 
@@ -185,15 +186,30 @@ impl Fault {
             Ok(told) => told,
             Err(error) => return (false, "FAILED", format!("{error:#}").replace('\n', " ")),
         };
-        let tests = self.tests.iter().map(String::as_str);
-        let missing: Vec<&str> = tests.filter(|test| !told.failures.has(test)).collect();
-        match (told.by_any(), &self.missed) {
-            (Some(how), Some(_)) => (false, "FOUND", how),
-            (None, Some(reason)) => (true, "missed", reason.clone()),
-            (Some(how), None) if missing.is_empty() || told.complaint.is_some() => {
-                (true, "caught", how)
+        if let Some(reason) = &self.missed {
+            return match told.by_any() {
+                Some(how) => (false, "FOUND", how),
+                None => (true, "missed", reason.clone()),
+            };
+        }
+        let missing: Vec<&str> = match &self.complaint {
+            Some(expected) => match told.complaint {
+                Some(said) if said.contains(expected) => return (true, "caught", said),
+                _ => vec![expected],
+            },
+            None => {
+                let tests = self.tests.iter().map(String::as_str);
+                tests.filter(|test| !told.failures.has(test)).collect()
             }
-            (_, None) => (false, "MISSED", missing.join(", ")),
+        };
+        match told.by_any() {
+            Some(how) if missing.is_empty() => (true, "caught", how),
+            Some(how) => (
+                false,
+                "MISSED",
+                format!("by {}, but {how}", missing.join(", ")),
+            ),
+            None => (false, "MISSED", format!("by {}", missing.join(", "))),
         }
     }
 
@@ -222,6 +238,7 @@ impl Fault {
                 .to_owned(),
             tests: values("Test").into_iter().map(str::to_owned).collect(),
             kernel,
+            complaint: values("Complaint").first().map(|said| (*said).to_owned()),
             missed: values("Missed").first().map(|reason| (*reason).to_owned()),
         })
     }
@@ -286,20 +303,21 @@ mod tests {
 
     #[test]
     fn a_head_is_read() {
-        let text = "Fault: it\nTest: one: two\nTest: three\nKernel: kasan\nMissed: why\n\
-                    ---\n--- a/f\n+++ b/f\n";
+        let text = "Fault: it\nTest: one: two\nTest: three\nKernel: kasan\nComplaint: BUG\n\
+                    Missed: why\n---\n--- a/f\n+++ b/f\n";
         let fault = Fault::parse("name", Path::new(""), text).unwrap();
         assert_eq!(fault.file, "f");
         assert_eq!(fault.tests, ["one: two", "three"]);
         assert_eq!(fault.kernel, Flavour::Kasan);
+        assert_eq!(fault.complaint.as_deref(), Some("BUG"));
         assert_eq!(fault.missed.as_deref(), Some("why"));
         assert!(Fault::parse("name", Path::new(""), "Fault: it\n---\n").is_err());
     }
 
     #[test]
-    fn a_fault_is_caught_by_each_of_its_tests() {
-        let fault = |missed: &str| {
-            let text = format!("Fault: it\nTest: one\nTest: two\n{missed}---\n--- a/f\n+++ b/f\n");
+    fn a_fault_is_caught_by_each_of_its_tests_or_by_what_the_kernel_is_to_say() {
+        let fault = |more: &str| {
+            let text = format!("Fault: it\nTest: one\nTest: two\n{more}---\n--- a/f\n+++ b/f\n");
             Fault::parse("name", Path::new(""), &text).unwrap()
         };
         let told = |lines: &[&str], complaint: Option<&str>| {
@@ -311,15 +329,19 @@ mod tests {
                 complaint,
             })
         };
-        let verdict = |missed: &str, lines: &[&str], complaint| {
-            let (good, word, _) = fault(missed).judge(told(lines, complaint));
+        let verdict = |more: &str, lines: &[&str], complaint| {
+            let (good, word, _) = fault(more).judge(told(lines, complaint));
             (good, word)
         };
         let both = ["not ok 1 one: a", "not ok 2 two: b"];
         assert_eq!(verdict("", &both, None), (true, "caught"));
         assert_eq!(verdict("", &both[..1], None), (false, "MISSED"));
         assert_eq!(verdict("", &[], None), (false, "MISSED"));
-        assert_eq!(verdict("", &[], Some("BUG")), (true, "caught"));
+        assert_eq!(verdict("", &[], Some("BUG")), (false, "MISSED"));
+        let said = |said| verdict("Complaint: BUG\n", &both, said);
+        assert_eq!(said(Some("the kernel: BUG: x")), (true, "caught"));
+        assert_eq!(said(Some("the kernel: Oops")), (false, "MISSED"));
+        assert_eq!(said(None), (false, "MISSED"));
         assert_eq!(verdict("Missed: why\n", &[], None), (true, "missed"));
         assert_eq!(verdict("Missed: why\n", &both, None), (false, "FOUND"));
         let hangs = Err(anyhow::anyhow!("the VM hangs"));
