@@ -3,7 +3,9 @@
 //! What is checked on this machine, without a VM.
 
 use crate::{
-    decoders, exec, faults, header, host,
+    decoders, exec, faults, header,
+    herd::Herd,
+    host,
     ktap::Count,
     msrv, paths, series, source,
     wire_source::{self, Constant, Item},
@@ -11,7 +13,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -82,6 +84,7 @@ pub fn all(linux: Option<&Path>) -> Result<Count> {
         }
         count.add(Count::one(result.is_ok()));
     }
+    count.add(litmus_by_herd(linux)?);
     for options in TESTS {
         let mut cargo = Command::new("cargo");
         count.add(cargo_test(cargo.arg("test").args(options))?);
@@ -188,9 +191,17 @@ const BEYOND_THE_CHECKER: &str = "3";
 
 /// Runs the litmus tests that the memory model's makers have documented the results of.
 fn kernel_litmus(linux: Option<&Path>) -> Result<()> {
-    let tests = source::unpacked(linux)?.join("tools/memory-model/litmus-tests");
+    let tests = litmus_files(&source::unpacked(linux)?.join("tools/memory-model/litmus-tests"))?;
+    let mut litmus = Command::new("cargo");
+    litmus.args(["run", "--quiet", "--package", "litmus", "--"]);
+    litmus.args(["--may-skip", BEYOND_THE_CHECKER]);
+    let log = paths::work("logs")?.join("litmus.log");
+    exec::run_logged(litmus.args(tests).current_dir(paths::root()), &log)
+}
+
+fn litmus_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(&tests).with_context(|| tests.display().to_string())? {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path
             .extension()
@@ -199,11 +210,40 @@ fn kernel_litmus(linux: Option<&Path>) -> Result<()> {
             files.push(path);
         }
     }
-    let mut litmus = Command::new("cargo");
-    litmus.args(["run", "--quiet", "--package", "litmus", "--"]);
-    litmus.args(["--may-skip", BEYOND_THE_CHECKER]);
-    let log = paths::work("logs")?.join("litmus.log");
-    exec::run_logged(litmus.args(files).current_dir(paths::root()), &log)
+    files.sort();
+    Ok(files)
+}
+
+/// Runs the project's own litmus tests by herd7, unless that cannot be had.
+fn litmus_by_herd(linux: Option<&Path>) -> Result<Count> {
+    let herd = match Herd::get() {
+        Ok(herd) => herd,
+        Err(error) => {
+            println!("ok herd7 # SKIP it cannot be had: {error:#}");
+            return Ok(Count {
+                skipped: 1,
+                ..Count::default()
+            });
+        }
+    };
+    let linux = source::unpacked(linux)?;
+    let mut count = Count::default();
+    for file in litmus_files(&paths::root().join("docs/litmus"))? {
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let expected = text
+            .lines()
+            .find_map(|line| line.split_once("Result: "))
+            .map(|(_, result)| result.trim());
+        let observed = herd.observe(&linux, &file);
+        let right = observed.as_deref().is_ok_and(|seen| Some(seen) == expected);
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        println!("{} herd7: {name}", if right { "ok" } else { "not ok" });
+        if !right {
+            println!("{observed:?}, expected {expected:?}");
+        }
+        count.add(Count::one(right));
+    }
+    Ok(count)
 }
 
 fn checkpatch(linux: Option<&Path>) -> Result<()> {

@@ -4,10 +4,12 @@
 
 mod build;
 mod check;
+mod debian;
 mod decoders;
 mod exec;
 mod faults;
 mod header;
+mod herd;
 mod host;
 mod initramfs;
 mod kcsan;

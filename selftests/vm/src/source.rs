@@ -2,7 +2,7 @@
 
 //! Gets the Linux source that the series is for.
 
-use crate::{exec, host, paths, progress::Progress};
+use crate::{debian, exec, paths, progress::Progress};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -111,88 +111,24 @@ fn version(tree: &Path) -> Result<String> {
     ))
 }
 
-/// Debian's package of the source, of whichever suite has it, with the signature checked by apt.
-///
-/// apt works on lists of its own, so that the system's sources stay as they are.
+/// The tarball in Debian's package of the source.
 fn debian_tarball() -> Result<PathBuf> {
-    if host::debian_release().is_none() {
-        bail!("this is not Debian");
-    }
     let package = format!("linux-source-{SERIES}");
-    let dir = paths::cache("linux-source")?;
-    let inner = format!("usr/src/{package}.tar.xz");
-    let tarball = dir.join(format!("debian-{package}.tar.xz"));
+    let tarball = paths::cache("linux-source")?.join(format!("debian-{package}.tar.xz"));
     if tarball.exists() {
         return Ok(tarball);
     }
     let progress = Progress::new(format!("downloading {package}"), None);
-    let apt_dir = paths::work("apt")?;
-    for sub in ["lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(apt_dir.join(sub))?;
-    }
-    let sources = apt_dir.join("sources.list");
-    let mirror = debian_mirror()?;
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(
-        &sources,
-        ["trixie-backports", "trixie"]
-            .map(|suite| format!("deb [signed-by={keyring}] {mirror} {suite} main\n"))
-            .concat(),
-    )?;
-    let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
-    let options = [
-        option("Dir::State::Lists", &apt_dir.join("lists")),
-        option("Dir::Cache", &apt_dir.join("cache")),
-        option("Dir::Etc::SourceList", &sources),
-        option("Dir::Etc::SourceParts", Path::new("/dev/null")),
-        // As root, apt would download as a user who may not write here.
-        "-oAPT::Sandbox::User=root".to_owned(),
-    ];
-    let log = paths::work("logs")?.join("linux-source.log");
-    let apt = |verb: &str| {
-        let mut command = Command::new("apt-get");
-        command.args(&options).arg(verb).current_dir(&apt_dir);
-        command
-    };
-    exec::run_logged(&mut apt("update"), &log)?;
-    exec::run_logged(apt("download").arg(&package), &log)?;
-    let deb = fs::read_dir(&apt_dir)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no package")?;
-    // Within the work folder first: a tarball in the cache is a whole one.
-    let unpacked = apt_dir.join("unpacked");
-    exec::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&unpacked))?;
-    fs::remove_file(&deb)?;
+    let unpacked = debian::unpack(&[&package], &["trixie-backports", "trixie"])?;
+    // A tarball in the cache is a whole one.
     let part = tarball.with_extension("part");
-    fs::copy(unpacked.join(&inner), &part)?;
+    fs::copy(unpacked.join(format!("usr/src/{package}.tar.xz")), &part)?;
     fs::rename(&part, &tarball)?;
-    fs::remove_dir_all(&apt_dir)?;
+    if let Some(work) = unpacked.parent() {
+        fs::remove_dir_all(work)?;
+    }
     progress.end();
     Ok(tarball)
-}
-
-/// The mirror that the system itself uses.
-fn debian_mirror() -> Result<String> {
-    if let Some(mirror) = listed_mirror()? {
-        return Ok(mirror);
-    }
-    // apt tells nothing before it has fetched its lists.
-    host::update_apt()?;
-    listed_mirror()?.context("the system's apt sources name no mirror of Debian")
-}
-
-fn listed_mirror() -> Result<Option<String>> {
-    let uris = exec::output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Created-By: Packages",
-    ]))?;
-    Ok(uris
-        .lines()
-        .find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
-        .map(str::to_owned))
 }
 
 /// The newest tarball of the series on kernel.org, checked by the hash that stands beside it.
