@@ -31,7 +31,7 @@ pub enum Invariant {
     Zero,
     /// Bytes that belong to nothing are zero.
     Padding,
-    /// No aligned word is a kernel address.
+    /// No field is a kernel address, and no bytes of a name or build ID are one.
     Pointer,
     /// Counts do not go back. The same identity and even count is the same mappings.
     Token,
@@ -345,13 +345,23 @@ fn zero_if_not(vma: &maps_lockless_vma, valid: u64) -> bool {
         .all(|(field, value)| valid & field != 0 || *value == 0)
 }
 
-/// No aligned word of a batch, or of a poll, is a kernel address, and bytes that belong to nothing are
-/// zero.
+/// Whether a number is an address of the kernel's (four-level paging, as in the VM).
+pub fn is_kernel_address(word: u64) -> bool {
+    word >= 0xffff_8000_0000_0000
+}
+
+/// Whether any eight bytes are an address of the kernel's, wherever they begin.
+pub fn has_kernel_address(bytes: &[u8]) -> bool {
+    let mut words = bytes.windows(8);
+    words.any(|word| is_kernel_address(word.try_into().map_or(0, u64::from_ne_bytes)))
+}
+
+/// No field of a batch, or of a poll, is a kernel address, no eight bytes of a name or build ID are one, and
+/// bytes that belong to nothing are zero.
 ///
-/// A kernel address is a 64-bit word from 0xffff_8000_0000_0000 on (four-level paging, as in the VM), at any
-/// multiple of 8. There is one that belongs there: the range of `[vsyscall]`, which every process of x86-64
-/// has. It is told from others by where it stands: as the range of a record which is exactly that page, and
-/// has that name if it has any.
+/// Fields are all that stands at multiples of 8. There is one kernel address that belongs there: the range of
+/// `[vsyscall]`, which every process of x86-64 has. It is told from others by where it stands: as the range of
+/// a record which is exactly that page, and has that name if it has any.
 pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
     use Invariant::*;
 
@@ -389,12 +399,16 @@ pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
         check(used == end, Padding, || {
             format!("{used}, not {end}: {fields:?}")
         })?;
+        let blobs = &bytes[at + usize::from(fields.fixed_size)..end];
+        check(!has_kernel_address(blobs), Pointer, || {
+            format!("{blobs:x?}: {fields:?}")
+        })?;
         at = end;
     }
 
     for (i, word) in bytes.chunks_exact(8).enumerate() {
         let word = word.try_into().map_or(0, u64::from_ne_bytes);
-        let pointer = word >= 0xffff_8000_0000_0000 && !gate.contains(&(i * 8));
+        let pointer = is_kernel_address(word) && !gate.contains(&(i * 8));
         check(!pointer, Pointer, || format!("{word:#x} at byte {}", i * 8))?;
     }
     Ok(())

@@ -202,7 +202,10 @@ impl Builder {
         let got = fs::read_to_string(&config)?;
         let lost: Vec<&str> = effective(&wanted)
             .into_iter()
-            .filter(|line| !line.ends_with("=n") && !got.lines().any(|got| got == *line))
+            .filter(|line| match line.strip_suffix("=n") {
+                Some(option) => got.contains(&format!("\n{option}=")),
+                None => !got.lines().any(|got| got == *line),
+            })
             .collect();
         if !lost.is_empty() && !partial {
             bail!("this kernel cannot have {}", lost.join(" "));

@@ -5,7 +5,7 @@
 use super::{
     Broken,
     Invariant::{self, *},
-    Listing, PAGE, check_bytes,
+    Listing, PAGE, check_bytes, has_kernel_address,
 };
 use maps_lockless::wire::*;
 use zerocopy::IntoBytes;
@@ -238,4 +238,13 @@ fn what_does_not_change_is_the_same() {
         unmoved(&records).unwrap().proved().unwrap_err().invariant,
         Token
     );
+}
+
+#[test]
+fn a_kernel_address_is_found_wherever_it_begins() {
+    let mut bytes = [b'a'; 24];
+    assert!(!has_kernel_address(&bytes));
+    bytes[3..11].copy_from_slice(&0xffff_8880_0123_4560_u64.to_ne_bytes());
+    assert!(has_kernel_address(&bytes));
+    assert!(!has_kernel_address(&bytes[..10]));
 }

@@ -172,6 +172,7 @@ fn read_executable(pid: u32, arena: &Range<u64>) -> Result<[u64; 4]> {
     while begin.elapsed() < TIME {
         let owned = file.batch_at(MAX, 0)?;
         ensure!(owned.is_final());
+        Listing::from(arena.start).add(owned.bytes())?;
         let vmas = owned.vmas()?;
         let mut fields = vmas.iter().map(|vma| vma.fields).peekable();
         for place in 0..SPLIT_PLACES {

@@ -206,7 +206,10 @@ fn moves() -> Result<()> {
         if !moves && step != "guard pages" {
             let ranges = |vmas: &[maps_lockless_vma]| -> Vec<_> {
                 vmas.iter()
-                    .map(|vma| (vma.start, vma.end, vma.vma_flags, vma.pgoff, vma.ino))
+                    .map(|vma| {
+                        let file = (vma.pgoff, vma.dev_major, vma.dev_minor, vma.ino);
+                        (vma.start, vma.end, vma.vma_flags, file)
+                    })
                     .collect()
             };
             ensure!(

@@ -6,6 +6,7 @@
 use super::{Test, sum_of_readers};
 use crate::{
     child::Target,
+    invariants::Listing,
     raw::{Lockless, MAPS},
     shapes::PAGE,
     signed::{SIGNED_PAGES, is_signed},
@@ -59,6 +60,7 @@ fn read(number: u8, pid: u32, arena: u64) -> Result<[u64; 4]> {
     let begin = Instant::now();
     while begin.elapsed() < TIME {
         let owned = file.batch_at(MAPS_LOCKLESS_MAX_BATCH as usize, 0)?;
+        Listing::from(arena).add(owned.bytes())?;
         for vma in owned.vmas()? {
             ensure!(is_signed(number, &vma), "not its own: {vma:?}");
             let has = |flag| u64::from(vma.fields.flags & flag != 0);

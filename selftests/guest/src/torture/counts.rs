@@ -17,7 +17,7 @@ use std::{
 };
 
 /// What writers do.
-pub const MUTATIONS: [&str; 17] = [
+pub const MUTATIONS: [&str; 18] = [
     "mmap",
     "mmap of a file",
     "munmap",
@@ -31,6 +31,7 @@ pub const MUTATIONS: [&str; 17] = [
     "fork",
     "execve",
     "exit",
+    "mprotect",
     "madvise",
     "mlock",
     "munlock",
@@ -38,7 +39,7 @@ pub const MUTATIONS: [&str; 17] = [
 ];
 
 /// What readers do.
-pub const READS: [&str; 14] = [
+pub const READS: [&str; 15] = [
     "whole",
     "fields",
     "masks",
@@ -50,6 +51,7 @@ pub const READS: [&str; 14] = [
     "poll",
     "shared descriptor",
     "dead process",
+    "library",
     "PROCMAP_QUERY",
     "text",
     "lsmaps",

@@ -6,7 +6,11 @@
 //! have one of two permissions of its own, names and build IDs that hold the key, inodes of its own
 //! files, and offsets within them that nobody else uses.
 
-use crate::{elf, rng::Rng};
+use crate::{
+    elf,
+    invariants::{has_kernel_address, is_kernel_address},
+    rng::Rng,
+};
 use anyhow::{Result, bail, ensure};
 use maps_lockless::{BuildId, Device, MappingRef, NameRef, wire::*};
 use nix::sys::stat::{major, minor};
@@ -156,12 +160,19 @@ impl Facts {
     }
 
     fn foreign(&self, mapping: &MappingRef<'_>) -> Result<bool> {
+        // [vsyscall], which every process has.
+        let gate = (mapping.start, mapping.end) == (0xffff_ffff_ff60_0000, 0xffff_ffff_ff60_1000);
+        let (offset, inode) = (mapping.offset.unwrap_or(0), mapping.inode.unwrap_or(0));
+        let mut words = [mapping.start, mapping.end, mapping.vma_start, offset, inode].into_iter();
+        ensure!(gate || !words.any(is_kernel_address), "pointer");
+
         let own = self.key.to_string();
         let name = match mapping.name {
             NameRef::Anon(name) | NameRef::AnonShmem(name) => name,
             NameRef::Path { path, .. } => path.strip_prefix(b"/tmp/torture/").unwrap_or(path),
             _ => &[],
         };
+        ensure!(!has_kernel_address(name), "pointer");
         let keyed = name.starts_with(b"key-");
         ensure!(!keyed || name.starts_with(own.as_bytes()), "name");
 

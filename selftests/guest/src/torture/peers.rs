@@ -1,16 +1,35 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Readers of maps, by PROCMAP_QUERY and as text, and lsmaps: beside maps_lockless they must tell
-//! nothing foreign either, and they take the locks that it does not.
+//! Readers by the library, of maps_lockless, of maps by PROCMAP_QUERY and as text, and lsmaps: they must tell
+//! nothing foreign either, and those of maps take the locks that maps_lockless does not.
 
 use super::{Run, herd::Life, plant::Planter};
-use crate::rng::Rng;
+use crate::{invariants::is_kernel_address, rng::Rng};
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{Error, Fields, Reader, Request, Source};
 use std::{
     fs::File,
+    ops::RangeInclusive,
     process::{Command, Stdio},
 };
+
+/// How lsmaps is called, in turn.
+const OPTIONS: [&str; 11] = [
+    "--notruncate",
+    "--json",
+    "--raw",
+    "--format=jsonl",
+    "--format=maps",
+    "--summary",
+    "--tree",
+    "--exec",
+    "--output=+BUILD-ID,FLAGS",
+    "--source=query",
+    "--source=maps",
+];
+
+/// The range of `[vsyscall]`, which every process has, its end included.
+const VSYSCALL: RangeInclusive<u64> = 0xffff_ffff_ff60_0000..=0xffff_ffff_ff60_1000;
 
 /// Reads until the run is over.
 pub fn read_on(run: &Run) -> Result<()> {
@@ -26,13 +45,16 @@ pub fn read_on(run: &Run) -> Result<()> {
         // It takes long, so that a process may end before it has begun.
         let due = if run.counts.get("lsmaps") == 0 { 4 } else { 20 };
         let (name, done) = if turn % due == 0 {
-            ("lsmaps", lsmaps(&life).context("lsmaps")?)
-        } else if turn % 2 == 0 {
-            let read = read(run, &life, Source::Query, &mut planter, &mut rng);
-            ("PROCMAP_QUERY", read.context("PROCMAP_QUERY")?)
+            let option = OPTIONS[turn / due % OPTIONS.len()];
+            ("lsmaps", lsmaps(&life, option).context("lsmaps")?)
         } else {
-            let read = read(run, &life, Source::Maps, &mut planter, &mut rng);
-            ("text", read.context("text")?)
+            let (name, source) = [
+                ("library", Source::Lockless),
+                ("PROCMAP_QUERY", Source::Query),
+                ("text", Source::Maps),
+            ][turn % 3];
+            let read = read(run, &life, source, &mut planter, &mut rng);
+            (name, read.context(name)?)
         };
         run.counts.add(name, done.into());
     }
@@ -46,14 +68,17 @@ fn read(
     planter: &mut Planter<'_>,
     rng: &mut Rng,
 ) -> Result<bool> {
-    let Ok(file) = File::open(life.path("maps")) else {
+    let name = match source {
+        Source::Lockless => "maps_lockless",
+        _ => "maps",
+    };
+    let Ok(file) = File::open(life.path(name)) else {
         return Ok(false);
     };
     let request = Request {
-        fields: if source == Source::Query {
-            Fields::ALL
-        } else {
-            Fields::default()
+        fields: match source {
+            Source::Maps => Fields::default(),
+            _ => Fields::ALL,
         },
         ..Request::default()
     };
@@ -81,10 +106,10 @@ fn read(
     }
 }
 
-/// Every key that lsmaps prints is the process's own.
-fn lsmaps(life: &Life) -> Result<bool> {
+/// Every key that lsmaps prints is the process's own, and no number is a kernel address.
+fn lsmaps(life: &Life, option: &str) -> Result<bool> {
     let output = Command::new("/bin/lsmaps")
-        .arg(life.pid.to_string())
+        .args([option, &life.pid.to_string()])
         .stdin(Stdio::null())
         .output()?;
     if !life.has_its_id() {
@@ -97,6 +122,14 @@ fn lsmaps(life: &Life) -> Result<bool> {
             text[at..].starts_with(&own),
             "broken: foreign name: {text}, {own}"
         );
+    }
+    for word in text.split(|c: char| !c.is_ascii_hexdigit()) {
+        let mut numbers = [10, 16]
+            .into_iter()
+            .map(|radix| u64::from_str_radix(word, radix));
+        let foreign = numbers
+            .any(|number| number.is_ok_and(|n| is_kernel_address(n) && !VSYSCALL.contains(&n)));
+        ensure!(!foreign, "broken: foreign pointer: {word} in {text}");
     }
     // None is listed where the process ended meanwhile.
     ensure!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");

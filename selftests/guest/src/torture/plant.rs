@@ -12,7 +12,7 @@ use maps_lockless::{Source, wire::*};
 use std::mem::offset_of;
 
 /// What can be planted, and what must be said of it.
-pub const PLANTS: [(&str, &str); 19] = [
+pub const PLANTS: [(&str, &str); 20] = [
     ("record", "broken: foreign"),
     ("name", "broken: foreign name"),
     ("offset", "broken: foreign offset"),
@@ -21,6 +21,7 @@ pub const PLANTS: [(&str, &str); 19] = [
     ("permissions", "broken: foreign permissions"),
     ("build-id", "broken: foreign build ID"),
     ("pointer", "broken: pointer"),
+    ("pointer-in-name", "broken: pointer"),
     ("order", "broken: order"),
     ("overlap", "broken: overlap"),
     ("skipped", "broken: skipped"),
@@ -96,7 +97,8 @@ impl<'a> Planter<'a> {
     pub fn facts(&self, source: Source, life: &Life, rng: &mut Rng) -> Facts {
         let planted = match source {
             Source::Query => self.run.plant == "query",
-            _ => self.run.plant == "text",
+            Source::Maps => self.run.plant == "text",
+            _ => false,
         };
         let other = planted.then(|| self.run.herd.other(life.facts.key, rng));
         match other.flatten() {
@@ -199,6 +201,16 @@ impl<'a> Planter<'a> {
             "pointer" if valid & MAPS_LOCKLESS_FIELD_FLAGS != 0 => {
                 at.set(bytes, VMA_FLAGS, 0xffff_8880_0123_4560);
                 true
+            }
+            "pointer-in-name" if has(MAPS_LOCKLESS_FIELD_NAME) => {
+                let off = at.get_32(bytes, offset_of!(maps_lockless_vma, name_off)) as usize;
+                let len = at.get_32(bytes, offset_of!(maps_lockless_vma, name_len));
+                // Another record's name stands elsewhere.
+                let is_own = off > at.0 && len > 12;
+                if is_own {
+                    At(off).set(bytes, 3, 0xffff_8880_0123_4560);
+                }
+                is_own
             }
             "order" => match last {
                 Some(last) => {

@@ -31,9 +31,9 @@ const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const FIXED: c_int = PRIVATE | libc::MAP_FIXED;
 
 /// Numbers of kinds of changes,
-const KINDS: u64 = 34;
+const KINDS: u64 = 36;
 /// and of those that every thread makes: the heap and the stack are one thread's alone.
-const KINDS_OF_ALL: u64 = 32;
+const KINDS_OF_ALL: u64 = 34;
 /// The last one. It touches memory, for which there must be some.
 const STACK_GROWTH: u64 = KINDS - 1;
 
@@ -175,6 +175,13 @@ impl Writer {
         window.part(first, pages)
     }
 
+    /// As [`Writer::span`], and maps it if it is free, so that there mostly is something to change.
+    fn mapped(&self, rng: &mut Rng) -> Span {
+        let (span, prot) = (self.span(rng), self.prot(rng));
+        self.map(span, prot, PRIVATE | libc::MAP_FIXED_NOREPLACE);
+        span
+    }
+
     /// Changes something. Where allocations can be made to fail, a quarter of the changes meets such.
     fn change_or_fail(&self, kind: u64, rng: &mut Rng, injector: &Injector) -> Result<()> {
         let failing = injector.is_there() && kind != STACK_GROWTH && rng.below(4) == 0;
@@ -207,11 +214,15 @@ impl Writer {
             }),
             18..21 => ("mremap move", self.remap(rng)),
             21..24 => ("prctl rename", self.rename(rng)),
-            24..26 => ("madvise", self.advise(rng)),
-            26 => ("mlock", self.lock(rng)),
-            27..31 => ("munlock", self.unlock(rng)),
-            31 => ("fork", self.fork()),
-            32 => ("brk", self.brk(rng)),
+            24..26 => ("mprotect", {
+                let prot = self.prot(rng);
+                self.protect(self.mapped(rng), prot)
+            }),
+            26..28 => ("madvise", self.advise(rng)),
+            28 => ("mlock", self.lock(rng)),
+            29..33 => ("munlock", self.unlock(rng)),
+            33 => ("fork", self.fork()),
+            34 => ("brk", self.brk(rng)),
             _ => ("stack growth", self.grow_stack()),
         };
         self.counts.add(name, done.into());
@@ -300,11 +311,8 @@ impl Writer {
     }
 
     fn rename(&self, rng: &mut Rng) -> bool {
-        let span = self.span(rng);
+        let span = self.mapped(rng);
         let name = &self.names[rng.below(4) as usize];
-        let prot = self.prot(rng);
-        // So that there mostly is something to name.
-        self.map(span, prot, PRIVATE | libc::MAP_FIXED_NOREPLACE);
         // SAFETY: The name ends with NUL.
         unsafe {
             libc::prctl(
