@@ -49,6 +49,8 @@ const READ_SECTIONS: u32 = 1024;
 const PATH_MAX: usize = bindings::PATH_MAX as usize;
 const HEADER: usize = size_of::<maps_lockless_batch>();
 const FIXED: usize = size_of::<maps_lockless_vma>();
+const BATCH_VER0: usize = MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize;
+const RECORD_VER0: usize = MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize;
 
 /// What a read has done.
 pub(crate) struct Done {
@@ -68,10 +70,11 @@ pub(crate) fn read(
     if out.is_empty() {
         return Ok(Done { bytes: 0, pos });
     }
-    if out.len() < HEADER {
+    if out.len() < BATCH_VER0 {
         return Err(EINVAL);
     }
-    let poll = out.len() < HEADER + FIXED;
+    // By the sizes that were published first: a buffer that is no poll today never becomes one.
+    let poll = out.len() < BATCH_VER0 + RECORD_VER0;
     if pos == MAPS_LOCKLESS_POS_END && !poll {
         return Ok(Done { bytes: 0, pos });
     }
@@ -241,9 +244,6 @@ impl<'a> Walk<'a> {
             };
             match vmas.lookup(self.cursor, &want) {
                 Lookup::Gap(end) => self.cursor = end,
-                Lookup::Vma(found) if found.start >= self.request.end => {
-                    return Some(MAPS_LOCKLESS_END_COMPLETE)
-                }
                 Lookup::Vma(found) => {
                     let end = found.end;
                     match self.list(found) {

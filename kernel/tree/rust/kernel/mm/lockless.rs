@@ -183,12 +183,17 @@ impl<'rcu> LocklessVmas<'rcu> {
                 Walked::End => return Lookup::End,
             };
             let last = attempt == ATTEMPTS;
+            // A VMA whose lock is held now, or taken until this is looked at again, may change
+            // while it is copied. If it was dropped between these two loads, it has changed.
+            let lock_seq = vma.lock_seq();
+            let locked = lock_seq == self.lock_seq();
+            smp_mb(Read);
             let copy = vma.copy(wanted, last);
             // Orders the copies before the loads that prove them. Pairs with `smp_wmb()` in
             // `mm_maps_free_begin()`.
             smp_mb(Read);
             let proved = self.free_seq().load(Relaxed) == freed;
-            let stable = vma.stable_since(&copy, start, end, self.lock_seq());
+            let stable = !locked && vma.lock_seq() == lock_seq && vma.has_range(start, end);
             // A VMA that is not wanted may have become so a moment ago, and only a part of what
             // the tree had in it: to leave all of that out takes one that does not change.
             if last || (proved && (stable || copy.wanted)) {
@@ -360,7 +365,6 @@ struct UnlockedVma<'rcu> {
 /// Copies of a VMA's fields, of which nobody knows yet whether they are its own.
 struct UnprovedVma<'rcu> {
     wanted: bool,
-    lock_seq: u32,
     flags: vm_flags_t,
     pgoff: usize,
     file: VmaFile,
@@ -374,8 +378,6 @@ impl<'rcu> UnlockedVma<'rcu> {
     /// Copies the fields. Pins the file where the VMA is wanted, or `always`.
     fn copy(&self, wanted: &impl Wanted, always: bool) -> UnprovedVma<'rcu> {
         let vma = self.ptr.as_ptr();
-        // First of all: what is loaded later is at least as new.
-        let lock_seq = self.lock_seq();
         // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
         // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
         // Whatever value is read is valid for its type, as all are integers or raw pointers.
@@ -385,7 +387,6 @@ impl<'rcu> UnlockedVma<'rcu> {
             let is_wanted = wanted.vma(flags, !file.is_null());
             UnprovedVma {
                 wanted: is_wanted,
-                lock_seq,
                 flags,
                 pgoff: (&raw const (*vma).vm_pgoff).read_volatile(),
                 file: if is_wanted || always {
@@ -401,21 +402,15 @@ impl<'rcu> UnlockedVma<'rcu> {
         }
     }
 
+    /// `vm_lock_seq`. What is loaded later is at least as new.
     fn lock_seq(&self) -> u32 {
         // SAFETY: By the type invariants the field may be loaded. C code writes it by
         // `WRITE_ONCE()`.
         unsafe { Atomic::from_ptr(&raw mut (*self.ptr.as_ptr()).vm_lock_seq) }.load(Acquire)
     }
 
-    /// Whether the VMA has the range that the tree told, and nobody has locked it for writing since
-    /// before `copy` was made. The caller has called `smp_mb(Read)` after it.
-    fn stable_since(
-        &self,
-        copy: &UnprovedVma<'rcu>,
-        start: usize,
-        end: usize,
-        mm_lock_seq: u32,
-    ) -> bool {
+    /// Whether the VMA's own idea of its range is this.
+    fn has_range(&self, start: usize, end: usize) -> bool {
         let vma = self.ptr.as_ptr();
         // SAFETY: By the type invariants the fields may be loaded. Volatile, as in `copy()`.
         let (vm_start, vm_end) = unsafe {
@@ -425,10 +420,7 @@ impl<'rcu> UnlockedVma<'rcu> {
                 (&raw const (*range).vm_end).read_volatile(),
             )
         };
-        vm_start == start
-            && vm_end == end
-            && copy.lock_seq == self.lock_seq()
-            && copy.lock_seq != mm_lock_seq
+        (vm_start, vm_end) == (start, end)
     }
 
     /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be. `seen`
@@ -489,10 +481,12 @@ impl<'rcu> UnprovedVma<'rcu> {
             pgoff: self.pgoff,
             file: self.file,
             // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names
-            // are freed by `kfree_rcu()` and never change, so that the string is good until the
-            // section ends.
-            anon_name: unsafe { self.anon_name.as_ref() }
-                .map(|name| unsafe { CStr::from_char_ptr(name.name.as_ptr()) }),
+            // are freed by `kfree_rcu()` and their string never changes, so that it is good until
+            // the section ends. Others may change the reference count beside it: no reference is
+            // made but to the string.
+            anon_name: (!self.anon_name.is_null()).then(|| unsafe {
+                CStr::from_char_ptr((&raw const (*self.anon_name).name).cast())
+            }),
             // SAFETY: Not null, it is a string constant.
             special_name: (!special.is_null()).then(|| unsafe { CStr::from_char_ptr(special) }),
         }
