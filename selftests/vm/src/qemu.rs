@@ -19,6 +19,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The kernel's command line.
+const COMMAND_LINE: [&str; 9] = [
+    "console=ttyS0",
+    "rdinit=/init",
+    "panic=-1",
+    "oops=panic",
+    // Emulated on a busy machine, a timer may be found broken that only was late, a CPU stand still, and a
+    // thread of low priority hold up RCU for minutes.
+    "no_timer_check",
+    "rcupdate.rcu_cpu_stall_timeout=300",
+    "watchdog_thresh=60",
+    "sysctl.kernel.hung_task_timeout_secs=600",
+    // khugepaged takes the mmap_lock of whoever it likes, at any time.
+    "transparent_hugepage=madvise",
+];
+
 /// What the command's console is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {
@@ -134,12 +150,7 @@ impl Vm {
             .arg(&self.image)
             .arg("-initrd")
             .arg(&self.archive)
-            // Emulated on a busy machine, a timer may be found broken that only was late, and a thread of
-            // low priority, such as khugepaged, may hold up RCU for minutes.
-            .args([
-                "-append",
-                "console=ttyS0 panic=-1 no_timer_check oops=panic rcupdate.rcu_cpu_stall_timeout=300 rdinit=/init",
-            ])
+            .args(["-append", &COMMAND_LINE.join(" ")])
             .args(["-serial", &format!("file:{}", self.log.display())])
             // In a shell, an interrupt is for what runs in it.
             .args([

@@ -316,7 +316,13 @@ fn many_threads() -> Result<()> {
                 Ok(())
             }),
         ];
-        thread::sleep(Duration::from_secs(2));
+        let begin = Instant::now();
+        let idle = || reads.iter().any(|reads| reads.load(Ordering::Relaxed) == 0);
+        while begin.elapsed() < Duration::from_secs(2)
+            || (idle() && begin.elapsed() < Duration::from_secs(60))
+        {
+            thread::sleep(Duration::from_millis(50));
+        }
         stop.store(true, Ordering::Relaxed);
         for thread in threads {
             thread

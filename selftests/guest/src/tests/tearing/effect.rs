@@ -95,6 +95,8 @@ pub struct Effect {
     pub offsets: bool,
     /// Whether the change count moves with the change.
     pub counted: bool,
+    /// Whether a record that is marked unstable must be seen.
+    pub marked: bool,
     pub outcomes: &'static [Outcome],
 }
 
@@ -109,6 +111,7 @@ pub const EFFECT: Effect = Effect {
     show: permissions,
     offsets: false,
     counted: true,
+    marked: false,
     outcomes: &[],
 };
 

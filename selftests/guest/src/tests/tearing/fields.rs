@@ -167,6 +167,7 @@ pub const FORK: Effect = Effect {
     before: |place| place.map(0..3, RW) && place.map_file(3..6, R),
     change: |place| place.fork(),
     offsets: true,
+    marked: true,
     outcomes: &[rest("Same", "0-3:rw 3-6:r")],
     ..EFFECT
 };

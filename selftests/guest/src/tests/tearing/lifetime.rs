@@ -235,9 +235,10 @@ pub fn execve() -> Result<()> {
             round,
             || Target::start("exec"),
             |target| {
-                let old = mm_id(target.pid())?;
+                // The new one can be opened a moment before the old one is gone.
+                let old = Lockless::open(target.pid())?;
                 target.go_on()?;
-                while mm_id(target.pid())? == old {
+                while old.batch_at(HEADER, 0)?.header()?.end_reason != MAPS_LOCKLESS_END_GONE {
                     thread::sleep(Duration::from_millis(1));
                 }
                 Ok(())

@@ -14,7 +14,7 @@ use nix::{
     libc::{self, c_int, c_void},
     sys::{
         signal::{Signal, kill},
-        wait::waitpid,
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{Pid, pipe, read, write},
 };
@@ -22,9 +22,9 @@ use std::{
     ops::Range,
     os::fd::OwnedFd,
     ptr,
-    sync::atomic::Ordering::SeqCst,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A fork that is killed when dropped.
@@ -48,6 +48,18 @@ impl Fork {
         }
         ensure!(child > 0, "fork: {}", std::io::Error::last_os_error());
         Ok(Self(Pid::from_raw(child)))
+    }
+
+    /// Waits until it has told a word.
+    fn told(&self, word: &AtomicUsize) -> Result<usize> {
+        loop {
+            match word.load(SeqCst) {
+                0 => thread::sleep(Duration::from_millis(1)),
+                told => return Ok(told),
+            }
+            let status = waitpid(self.0, Some(WaitPidFlag::WNOHANG))?;
+            ensure!(status == WaitStatus::StillAlive, "it ended: {status:?}");
+        }
     }
 }
 
@@ -105,11 +117,7 @@ impl VdsoReplacer {
         };
         // SAFETY: It makes system calls.
         let fork = unsafe { Fork::start(replace)? };
-        let begin = Instant::now();
-        while shared.word.load(SeqCst) == 0 && begin.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        ensure!(shared.word.load(SeqCst) == READY, "mremap of [vdso]");
+        ensure!(fork.told(&shared.word)? == READY, "mremap of [vdso]");
         Ok(Self { fork, shared })
     }
 
@@ -173,12 +181,9 @@ impl Sharers {
         };
         // SAFETY: It makes system calls.
         let parent = unsafe { Fork::start(share)? };
-        let begin = Instant::now();
-        while shared.word.load(SeqCst) == 0 && begin.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        let pid = shared.word.load(SeqCst);
-        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        let pid = i32::try_from(parent.told(&shared.word)?)
+            .ok()
+            .filter(|pid| *pid > 0);
         Ok(Self {
             _parent: parent,
             execs: Pid::from_raw(pid.context("clone")?),

@@ -196,9 +196,11 @@ impl Tally {
     /// The outcomes that were never seen, and for which there is no reason why.
     pub fn unseen(&self) -> Vec<&'static str> {
         let outcomes = self.effect.outcomes.iter().zip(&self.counts);
+        let unmarked = self.effect.marked && self.unstable == 0;
         outcomes
             .filter(|(outcome, count)| outcome.unseen.is_none() && **count == [0; 2])
             .map(|(outcome, _)| outcome.name)
+            .chain(unmarked.then_some("a record that is marked unstable"))
             .collect()
     }
 

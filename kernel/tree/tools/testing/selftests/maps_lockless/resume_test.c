@@ -243,7 +243,8 @@ static void *look_up(void *arg)
 	struct reader *reader = arg;
 	size_t i = reader->number;
 
-	while (!reader->fault && seconds() < reader->until) {
+	/* Once at least, however late this thread gets a CPU. */
+	while (!reader->fault && (!reader->reads || seconds() < reader->until)) {
 		const struct maps_lockless_vma *want =
 			&reader->whole->maps[i % reader->whole->count].vma;
 		ssize_t len;
