@@ -59,6 +59,18 @@ const CHANGED: [&str; 4] = [
     "vms_complete_munmap_vmas",
 ];
 
+/// Where a stack enters reclaim. Who allocates when memory is short does so, whoever it is, and has no part in
+/// what goes on there.
+const RECLAIM: &str = "try_to_free_";
+
+/// Whether a line names a function of the series, other than one that has entered reclaim.
+fn is_ours(line: &str, reclaims: &mut bool) -> bool {
+    // The racing function stands first in its stack.
+    *reclaims &= !line.contains(" bytes by ");
+    *reclaims |= line.contains(RECLAIM);
+    !*reclaims && OURS.iter().any(|name| line.contains(name))
+}
+
 /// Whether the line opens a report.
 pub fn is_title(line: &str) -> bool {
     line.contains(TITLE)
@@ -85,8 +97,9 @@ pub fn is_of_linux<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
         }
     });
     let mut report = lines.take_while(|line| !line.contains("======"));
+    let mut reclaims = false;
     let ours = racing.iter().any(|function| CHANGED.contains(function))
-        || report.any(|line| OURS.iter().any(|name| line.contains(name)));
+        || report.any(|line| is_ours(line, &mut reclaims));
     known || !ours
 }
 
@@ -127,6 +140,23 @@ mod tests {
             "_raw_spin_lock_irq / copy_mm",
             " mm_maps_free+0x1/0x2"
         ));
+    }
+
+    #[test]
+    fn who_reclaims_has_no_part() {
+        let stack = |second: &'static str| {
+            [
+                "[1] BUG: KCSAN: data-race in do_try_to_free_pages / shrink_node",
+                "[1] write to 0xffff888001234560 of 8 bytes by task 1 on cpu 0:",
+                "[1]  do_try_to_free_pages+0x1/0x2",
+                "[1]  maps_lockless_read+0x1/0x2",
+                "[1] read to 0xffff888001234560 of 8 bytes by task 2 on cpu 1:",
+                "[1]  shrink_node+0x1/0x2",
+                second,
+            ]
+        };
+        assert!(is_of_linux(stack("[1]  ksys_read+0x1/0x2")));
+        assert!(!is_of_linux(stack("[1]  maps_lockless_read+0x1/0x2")));
     }
 
     #[test]

@@ -38,7 +38,12 @@ pub fn check(log: &Path) -> Result<()> {
             "{} is not a kernel's log: nothing was checked",
             log.display()
         ),
-        Ok(Some(line)) => bail!("the kernel complains, see {}: {line}", log.display()),
+        Ok(Some(line)) => {
+            // The next VM writes over the log.
+            let kept = log.with_extension("complaint.log");
+            fs::copy(log, &kept).with_context(|| kept.display().to_string())?;
+            bail!("the kernel complains, see {}: {line}", kept.display())
+        }
         Ok(None) => {
             for (title, count) in kcsan::titles(&text) {
                 println!("# KCSAN, {count} times, of Linux's own: {title}");
