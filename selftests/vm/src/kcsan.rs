@@ -17,7 +17,7 @@ struct Known {
 }
 
 /// None of these functions is one that the series changes.
-const KNOWN: [Known; 2] = [
+const KNOWN: [Known; 3] = [
     // The maple tree marks a node that it has replaced by a pointer to itself, plainly
     // (mte_set_node_dead()), and so do its readers look for that (ma_dead_node()), between barriers. A
     // pivot is stored and loaded plainly, too: a word each time, and the reader looks for the mark
@@ -36,6 +36,12 @@ const KNOWN: [Known; 2] = [
     Known {
         functions: &["copy_mm", "dup_mm"],
         with_any: true,
+    },
+    // Who opens a file of a process, maps or ours, looks at the flags of the task, of which fork(2) clears one
+    // of its own (PF_NPROC_EXCEEDED), both plainly.
+    Known {
+        functions: &["mm_access", "copy_process"],
+        with_any: false,
     },
 ];
 
@@ -134,6 +140,7 @@ mod tests {
         // The series calls the one, and is in the middle of the other.
         let read = " maps_lockless_read+0x1/0x2";
         assert!(of_linux("mas_walk / mas_wmb_replace", read));
+        assert!(of_linux("copy_process / mm_access", read));
         let free = " vms_complete_munmap_vmas+0x1/0x2";
         assert!(of_linux("release_pages / shrink_folio_list", free));
         assert!(of_linux(
