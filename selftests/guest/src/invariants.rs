@@ -345,6 +345,9 @@ fn zero_if_not(vma: &maps_lockless_vma, valid: u64) -> bool {
         .all(|(field, value)| valid & field != 0 || *value == 0)
 }
 
+/// The range of `[vsyscall]`, which every process of x86-64 has.
+pub const VSYSCALL: Range<u64> = 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000;
+
 /// Whether a number is an address of the kernel's (four-level paging, as in the VM).
 pub fn is_kernel_address(word: u64) -> bool {
     word >= 0xffff_8000_0000_0000
@@ -417,12 +420,7 @@ pub fn check_bytes(bytes: &[u8]) -> Result<(), Broken> {
 fn is_vsyscall(vma: &Vma<'_>) -> bool {
     let fields = &vma.fields;
     let named = fields.valid & MAPS_LOCKLESS_FIELD_NAME != 0;
-    (fields.start, fields.end, fields.vma_start)
-        == (
-            0xffff_ffff_ff60_0000,
-            0xffff_ffff_ff60_1000,
-            0xffff_ffff_ff60_0000,
-        )
+    (fields.start, fields.end, fields.vma_start) == (VSYSCALL.start, VSYSCALL.end, VSYSCALL.start)
         && (!named || (fields.name_kind == MAPS_LOCKLESS_NAME_SPECIAL && vma.name == b"[vsyscall]"))
 }
 

@@ -10,16 +10,22 @@ use std::{
     process::Command,
 };
 
-/// Unpacks packages of whichever of these suites has the newest, with the signature checked by apt.
-/// Returns the folder, which the caller moves elsewhere or removes.
+/// Unpacks packages of whichever of these suites has the newest, with the signature checked by apt, and has
+/// `take` copy what it wants of them.
 ///
 /// apt works on lists of its own, so that the system's sources stay as they are.
-pub fn unpack(packages: &[&str], suites: &[&str]) -> Result<PathBuf> {
+pub fn unpack(
+    packages: &[&str],
+    suites: &[&str],
+    take: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     if host::debian_release().is_none() {
         bail!("this is not Debian");
     }
     let name = packages.first().context("no package")?;
     let dir = paths::work(&format!("apt-{name}"))?;
+    // What an earlier try may have left.
+    fs::remove_dir_all(&dir)?;
     for sub in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(dir.join(sub))?;
     }
@@ -61,7 +67,9 @@ pub fn unpack(packages: &[&str], suites: &[&str]) -> Result<PathBuf> {
     for deb in debs {
         exec::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&unpacked))?;
     }
-    Ok(unpacked)
+    take(&unpacked)?;
+    fs::remove_dir_all(&dir)?;
+    Ok(())
 }
 
 /// The mirror that the system itself uses.

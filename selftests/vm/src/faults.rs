@@ -141,6 +141,11 @@ pub fn verdicts(
     Ok(verdicts)
 }
 
+/// An error, for a table.
+pub fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
 /// Fails where a fault does not apply to what the series makes of Linux.
 pub fn check(linux: Option<&Path>) -> Result<()> {
     let faults = all()?;
@@ -184,7 +189,7 @@ impl Fault {
     fn judge(&self, told: Result<Outcome>) -> (bool, &'static str, String) {
         let told = match told {
             Ok(told) => told,
-            Err(error) => return (false, "FAILED", format!("{error:#}").replace('\n', " ")),
+            Err(error) => return (false, "FAILED", one_line(&error)),
         };
         if let Some(reason) = &self.missed {
             return match told.by_any() {

@@ -33,15 +33,13 @@ impl Herd {
             return Ok(herd);
         }
         let progress = Progress::new("downloading herdtools7", None);
-        let unpacked = debian::unpack(&PACKAGES, &SUITES)?;
-        if place.exists() {
-            fs::remove_dir_all(&place)?;
-        }
-        // The cache may be on another file system. What is half copied does not work.
-        exec::run(Command::new("cp").arg("-a").arg(&unpacked).arg(&place))?;
-        if let Some(work) = unpacked.parent() {
-            fs::remove_dir_all(work)?;
-        }
+        debian::unpack(&PACKAGES, &SUITES, |unpacked| {
+            if place.exists() {
+                fs::remove_dir_all(&place)?;
+            }
+            // The cache may be on another file system. What is half copied does not work.
+            exec::run(Command::new("cp").arg("-a").arg(unpacked).arg(&place))
+        })?;
         if !herd.works() {
             bail!("Debian's herd7 does not run here");
         }

@@ -55,15 +55,11 @@ pub fn run(linux: Option<&Path>, options: &Options) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (step, result) in steps {
         if let Err(error) = result {
-            println!("| {step} | FAILED: {} |", one_line(&error));
+            println!("| {step} | FAILED: {} |", faults::one_line(&error));
             code = ExitCode::FAILURE;
         }
     }
     code
-}
-
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
 }
 
 /// What is told at the end.

@@ -119,14 +119,13 @@ fn debian_tarball() -> Result<PathBuf> {
         return Ok(tarball);
     }
     let progress = Progress::new(format!("downloading {package}"), None);
-    let unpacked = debian::unpack(&[&package], &["trixie-backports", "trixie"])?;
-    // A tarball in the cache is a whole one.
-    let part = tarball.with_extension("part");
-    fs::copy(unpacked.join(format!("usr/src/{package}.tar.xz")), &part)?;
-    fs::rename(&part, &tarball)?;
-    if let Some(work) = unpacked.parent() {
-        fs::remove_dir_all(work)?;
-    }
+    let suites = ["trixie-backports", "trixie"];
+    debian::unpack(&[&package], &suites, |unpacked| {
+        // A tarball in the cache is a whole one.
+        let part = tarball.with_extension("part");
+        fs::copy(unpacked.join(format!("usr/src/{package}.tar.xz")), &part)?;
+        Ok(fs::rename(&part, &tarball)?)
+    })?;
     progress.end();
     Ok(tarball)
 }

@@ -8,7 +8,7 @@
 
 use crate::{
     elf,
-    invariants::{has_kernel_address, is_kernel_address},
+    invariants::{VSYSCALL, has_kernel_address, is_kernel_address},
     rng::Rng,
 };
 use anyhow::{Result, bail, ensure};
@@ -160,8 +160,7 @@ impl Facts {
     }
 
     fn foreign(&self, mapping: &MappingRef<'_>) -> Result<bool> {
-        // [vsyscall], which every process has.
-        let gate = (mapping.start, mapping.end) == (0xffff_ffff_ff60_0000, 0xffff_ffff_ff60_1000);
+        let gate = (mapping.start, mapping.end) == (VSYSCALL.start, VSYSCALL.end);
         let (offset, inode) = (mapping.offset.unwrap_or(0), mapping.inode.unwrap_or(0));
         let mut words = [mapping.start, mapping.end, mapping.vma_start, offset, inode].into_iter();
         ensure!(gate || !words.any(is_kernel_address), "pointer");

@@ -4,12 +4,14 @@
 //! nothing foreign either, and those of maps take the locks that maps_lockless does not.
 
 use super::{Run, herd::Life, plant::Planter};
-use crate::{invariants::is_kernel_address, rng::Rng};
+use crate::{
+    invariants::{VSYSCALL, is_kernel_address},
+    rng::Rng,
+};
 use anyhow::{Context, Result, ensure};
 use maps_lockless::{Error, Fields, Reader, Request, Source};
 use std::{
     fs::File,
-    ops::RangeInclusive,
     process::{Command, Stdio},
 };
 
@@ -27,9 +29,6 @@ const OPTIONS: [&str; 11] = [
     "--source=query",
     "--source=maps",
 ];
-
-/// The range of `[vsyscall]`, which every process has, its end included.
-const VSYSCALL: RangeInclusive<u64> = 0xffff_ffff_ff60_0000..=0xffff_ffff_ff60_1000;
 
 /// Reads until the run is over.
 pub fn read_on(run: &Run) -> Result<()> {
@@ -127,8 +126,10 @@ fn lsmaps(life: &Life, option: &str) -> Result<bool> {
         let mut numbers = [10, 16]
             .into_iter()
             .map(|radix| u64::from_str_radix(word, radix));
-        let foreign = numbers
-            .any(|number| number.is_ok_and(|n| is_kernel_address(n) && !VSYSCALL.contains(&n)));
+        // An end is told, too.
+        let is_gate = |n| (VSYSCALL.start..=VSYSCALL.end).contains(&n);
+        let foreign =
+            numbers.any(|number| number.is_ok_and(|n| is_kernel_address(n) && !is_gate(n)));
         ensure!(!foreign, "broken: foreign pointer: {word} in {text}");
     }
     // None is listed where the process ended meanwhile.
