@@ -102,11 +102,25 @@ struct Builder {
     tools: RustTools,
 }
 
+/// Gets all that builds share, so that no two that go on at the same time install or unpack anything.
+pub fn prepare(linux: Option<&Path>) -> Result<()> {
+    host::prepare()?;
+    host::rustc()?;
+    // Where the series does not apply, each build says so, and the checks on this machine.
+    let _ = series::install(&source::unpacked(linux)?, usize::MAX, None);
+    Ok(())
+}
+
+/// The image of a kernel that was built.
+pub fn image(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
+    Ok(image_in(&folder(&source::unpacked(linux)?, flavour)))
+}
+
 /// Builds a kernel with the whole series. Returns its image.
 pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
     let builder = Builder::new(linux)?;
     series::install(&builder.tree, usize::MAX, None)?;
-    builder.build(flavour, false)
+    builder.build(flavour)
 }
 
 /// Builds a kernel with the whole series and a deliberate fault. Returns its image.
@@ -115,18 +129,60 @@ pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
 pub fn faulty(linux: Option<&Path>, flavour: Flavour, fault: &Path) -> Result<PathBuf> {
     let builder = Builder::new(linux)?;
     series::install(&builder.tree, usize::MAX, Some(fault))?;
-    Ok(builder.compile(flavour)?.0)
+    Ok(builder.compile(flavour)?.image)
 }
 
-/// Builds a small kernel after each commit of the series.
+/// Builds a small kernel after each commit of the series, which must hold all that the commit touches.
+/// Prints what of that was compiled this time.
 pub fn each_commit(linux: Option<&Path>) -> Result<()> {
     let builder = Builder::new(linux)?;
-    for (i, commit) in series::read()?.iter().enumerate() {
-        eprintln!("commit {}: {}", i + 1, commit.subject()?);
+    let commits = series::read()?.commits;
+    for (i, commit) in commits.iter().enumerate() {
+        println!("commit {}: {}", i + 1, commit.subject()?);
         series::install(&builder.tree, i + 1, None)?;
-        builder.build(Flavour::Small, true)?;
+        let wanted = if i + 1 < commits.len() {
+            Wanted::WhatThereIs
+        } else {
+            Wanted::All
+        };
+        builder.configure(Flavour::Small, wanted)?;
+        let made = builder.compile(Flavour::Small)?;
+        builder.fail_on_warnings(&made.complaints)?;
+        let touched: Vec<&PathBuf> = commit.touched().collect();
+        for object in made
+            .steps
+            .iter()
+            .filter_map(|step| compiled(step, &touched))
+        {
+            println!("  compiled: {object}");
+        }
+        for file in touched {
+            if is_source(file) && !builder.has_used(Flavour::Small, file)? {
+                bail!(
+                    "nothing in this kernel is compiled of {}: it lacks an option of small.config",
+                    file.display()
+                );
+            }
+        }
     }
     Ok(())
+}
+
+/// What of the options that a kernel's files ask for it must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those that the tree has, which does not hold all commits yet.
+    WhatThereIs,
+}
+
+/// What a build has made.
+struct Made {
+    image: PathBuf,
+    /// What make did this time, a line each.
+    steps: Vec<String>,
+    /// What the compilers said.
+    complaints: Vec<String>,
 }
 
 impl Builder {
@@ -137,10 +193,8 @@ impl Builder {
         Ok(Self { tree, tools })
     }
 
-    /// The build's folder is within the tree, so that file names in it are relative, and ccache
-    /// finds what another checkout has compiled.
     fn folder(&self, flavour: Flavour) -> PathBuf {
-        self.tree.join(format!("build-{}", flavour.name()))
+        folder(&self.tree, flavour)
     }
 
     fn make(&self, flavour: Flavour) -> Result<Command> {
@@ -167,7 +221,7 @@ impl Builder {
         Ok(make)
     }
 
-    fn configure(&self, flavour: Flavour, partial: bool) -> Result<()> {
+    fn configure(&self, flavour: Flavour, must_have: Wanted) -> Result<()> {
         let configs = paths::root().join("kernel/configs");
         let mut wanted = String::new();
         for name in flavour.fragments() {
@@ -178,7 +232,7 @@ impl Builder {
         fs::create_dir_all(&folder)?;
         let fragment = folder.join("wanted.config");
         let config = folder.join(".config");
-        if !partial
+        if must_have == Wanted::All
             && config.exists()
             && fs::read_to_string(&fragment).is_ok_and(|last| last == wanted)
             && series::files()?
@@ -200,34 +254,58 @@ impl Builder {
         )?;
         // Kconfig drops what it does not know or cannot have without a word.
         let got = fs::read_to_string(&config)?;
-        let lost: Vec<&str> = effective(&wanted)
+        let mut lost: Vec<&str> = effective(&wanted)
             .into_iter()
             .filter(|line| match line.strip_suffix("=n") {
                 Some(option) => got.contains(&format!("\n{option}=")),
                 None => !got.lines().any(|got| got == *line),
             })
             .collect();
-        if !lost.is_empty() && !partial {
+        if must_have == Wanted::WhatThereIs {
+            let mut there = Vec::new();
+            for line in lost {
+                if self.has_option(line)? {
+                    there.push(line);
+                }
+            }
+            lost = there;
+        }
+        if !lost.is_empty() {
             bail!("this kernel cannot have {}", lost.join(" "));
         }
         fs::rename(&checked, &fragment)?;
         Ok(())
     }
 
-    fn build(&self, flavour: Flavour, partial: bool) -> Result<PathBuf> {
-        self.configure(flavour, partial)?;
-        let (image, complaints) = self.compile(flavour)?;
+    /// Whether a Kconfig file of the tree has the option that a line of a configuration sets.
+    fn has_option(&self, line: &str) -> Result<bool> {
+        let option = line.split('=').next().unwrap_or_default();
+        let option = option.strip_prefix("CONFIG_").unwrap_or(option);
+        let pattern = format!("^(menu)?config {option}$");
+        found_below(&self.tree, "Kconfig*", &pattern)
+    }
+
+    /// Whether something that was built depends on a source: make's files of commands list what does.
+    fn has_used(&self, flavour: Flavour, source: &Path) -> Result<bool> {
+        let pattern = format!("/{}( |$)", source.display()).replace('.', "\\.");
+        found_below(&self.folder(flavour), ".*.cmd", &pattern)
+    }
+
+    fn build(&self, flavour: Flavour) -> Result<PathBuf> {
+        self.configure(flavour, Wanted::All)?;
+        let Made {
+            image, complaints, ..
+        } = self.compile(flavour)?;
         self.fail_on_warnings(&complaints)?;
         Ok(image)
     }
 
-    /// Runs make. Returns the kernel's image, and what the compilers said.
-    fn compile(&self, flavour: Flavour) -> Result<(PathBuf, Vec<String>)> {
+    /// Runs make.
+    fn compile(&self, flavour: Flavour) -> Result<Made> {
         let folder = self.folder(flavour);
-        let image = folder.join("arch/x86/boot/bzImage");
         let log_path = paths::work("logs")?.join(format!("build-{}.log", flavour.name()));
-        let steps = folder.join("steps");
-        let expected = fs::read_to_string(&steps)
+        let steps_file = folder.join("steps");
+        let expected = fs::read_to_string(&steps_file)
             .ok()
             .and_then(|text| text.parse().ok());
         let jobs = thread::available_parallelism().map_or(2, usize::from);
@@ -250,12 +328,14 @@ impl Builder {
                 .map_while(Result::ok)
                 .collect::<Vec<_>>()
         });
+        let mut steps = Vec::new();
         let mut progress = Progress::new(format!("building kernel ({})", flavour.name()), expected);
         for line in BufReader::new(child.stdout.take().context("make's stdout")?).lines() {
             let line = line?;
             writeln!(log, "{line}")?;
             if line.starts_with("  ") {
                 progress.step();
+                steps.push(line);
             }
         }
         let status = child.wait()?;
@@ -270,9 +350,13 @@ impl Builder {
             );
         }
         if expected.is_none_or(|expected| count > expected) {
-            fs::write(&steps, count.to_string())?;
+            fs::write(&steps_file, count.to_string())?;
         }
-        Ok((image, complaints))
+        Ok(Made {
+            image: image_in(&folder),
+            steps,
+            complaints,
+        })
     }
 
     /// A warning in what the series brings or changes is an error.
@@ -301,6 +385,58 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Whether a file below a folder, whose name is like that, has a line that matches.
+fn found_below(folder: &Path, name: &str, pattern: &str) -> Result<bool> {
+    let status = Command::new("grep")
+        .args(["-rqE", &format!("--include={name}"), pattern])
+        .arg(folder)
+        .status()
+        .context("grep")?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => bail!("grep of {}: {status}", folder.display()),
+    }
+}
+
+/// Whether a file is compiled into a kernel. Those in tools/ are programs.
+fn is_source(file: &Path) -> bool {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("c" | "rs")) && !file.starts_with("tools")
+}
+
+/// A build's folder is within the tree, so that file names in it are relative, and ccache finds what
+/// another checkout has compiled.
+fn folder(tree: &Path, flavour: Flavour) -> PathBuf {
+    tree.join(format!("build-{}", flavour.name()))
+}
+
+fn image_in(folder: &Path) -> PathBuf {
+    folder.join("arch/x86/boot/bzImage")
+}
+
+/// The object that a step of make compiles, `CC      mm/vma.o`, if one of these sources is in it. Those of a
+/// Rust crate are below the crate's folder.
+fn compiled<'a>(step: &'a str, sources: &[&PathBuf]) -> Option<&'a str> {
+    let (by, object) = (
+        step.split_whitespace().next()?,
+        step.split_whitespace().next_back()?,
+    );
+    let path = Path::new(object);
+    let holds = |source: &&&PathBuf| match by {
+        "CC" => path.with_extension("c") == ***source,
+        "RUSTC" | "CLIPPY" => {
+            source
+                .extension()
+                .is_some_and(|extension| extension == "rs")
+                && path.parent().is_some_and(|dir| source.starts_with(dir))
+        }
+        _ => false,
+    };
+    let is_object = path.extension().is_some_and(|extension| extension == "o");
+    (is_object && sources.iter().any(|source| holds(&source))).then_some(object)
 }
 
 /// The lines of a configuration that no later line overrules.
@@ -339,7 +475,26 @@ fn newer_than(path: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::effective;
+    use super::{compiled, effective};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_step_compiles_what_is_in_its_object() {
+        let sources = ["mm/vma.c", "fs/proc/it/walk.rs", "rust/kernel/mm.rs"].map(PathBuf::from);
+        let sources: Vec<&PathBuf> = sources.iter().collect();
+        for (step, object) in [
+            ("  CC      mm/vma.o", Some("mm/vma.o")),
+            ("  CC      mm/mmap.o", None),
+            ("  CC      fs/proc/base.o", None),
+            ("  AR      mm/built-in.a", None),
+            ("  CLIPPY     fs/proc/it/it.o", Some("fs/proc/it/it.o")),
+            ("  RUSTC L rust/kernel.o", Some("rust/kernel.o")),
+            ("  RUSTC P rust/libmacros.so", None),
+            ("", None),
+        ] {
+            assert_eq!(compiled(step, &sources), object, "{step}");
+        }
+    }
 
     #[test]
     fn a_later_line_overrules() {

@@ -7,20 +7,23 @@ use crate::{
     herd::Herd,
     host,
     ktap::Count,
-    msrv, paths, series, source,
+    mails, msrv, paths, series, source,
+    times::Times,
     wire_source::{self, Constant, Item},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::Instant,
 };
 
 /// A check: its name, and what does it.
 type Check = (&'static str, fn(Option<&Path>) -> Result<()>);
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 10] = [
     ("cargo fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("cargo clippy", |_| {
         cargo(&[
@@ -42,15 +45,22 @@ const CHECKS: [Check; 13] = [
         decoders::agree(&paths::root().join("crates/maps-lockless/tests/data"))
     }),
     ("checkpatch.pl on the exported series", checkpatch),
-    ("the exported series applies with git am", git_am),
+    (
+        "the exported series applies with git am, and ends with kernel/tree",
+        git_am,
+    ),
     ("each deliberate fault applies", faults::check),
     (
         "the checker of litmus tests agrees with the kernel's own",
         kernel_litmus,
     ),
-    ("fuzzing the decoder for a minute", |_| fuzz("decoder")),
-    ("fuzzing the parser of maps for a minute", |_| fuzz("text")),
-    ("fuzzing captures for a minute", |_| fuzz("capture")),
+];
+
+/// The library's fuzz targets. They run beside all else, one after the other.
+const FUZZERS: [(&str, &str); 3] = [
+    ("fuzzing the decoder for a minute", "decoder"),
+    ("fuzzing the parser of maps for a minute", "text"),
+    ("fuzzing captures for a minute", "capture"),
 ];
 
 /// What the workspace's tests are run with.
@@ -73,38 +83,75 @@ const MSRV_TESTS: [&[&str]; 2] = [
 ];
 
 /// Runs all checks and the tests of the workspace.
-pub fn all(linux: Option<&Path>) -> Result<Count> {
+pub fn all(linux: Option<&Path>, times: &mut Times) -> Result<Count> {
     host::prepare()?;
-    let mut count = Count::default();
-    for (name, check) in CHECKS {
-        let result = check(linux);
-        println!("{} {name}", if result.is_ok() { "ok" } else { "not ok" });
-        if let Err(error) = &result {
-            println!("{error:#}");
+    thread::scope(|scope| {
+        let fuzzers = scope.spawn(|| {
+            FUZZERS.map(|(name, target)| {
+                let begin = Instant::now();
+                (name, fuzz(target), begin.elapsed())
+            })
+        });
+        let mut count = checks_and_tests(linux, times)?;
+        let fuzzed = fuzzers.join().map_err(|_| anyhow!("a fuzzer's thread"))?;
+        for (name, result, took) in fuzzed {
+            times.add_if_long(name, took);
+            count.add(report(name, result.map(|told| println!("# {told}"))));
         }
-        count.add(Count::one(result.is_ok()));
+        Ok(count)
+    })
+}
+
+fn checks_and_tests(linux: Option<&Path>, times: &mut Times) -> Result<Count> {
+    let mut count = Count::default();
+    let mut timed = |name: &str, part: &dyn Fn() -> Result<Count>| {
+        let begin = Instant::now();
+        let result = part();
+        times.add_if_long(name, begin.elapsed());
+        result.map(|part| count.add(part))
+    };
+    for (name, check) in CHECKS {
+        timed(name, &|| Ok(report(name, check(linux))))?;
     }
-    count.add(litmus_by_herd(linux)?);
+    timed("herd7", &|| litmus_by_herd(linux))?;
     for options in TESTS {
-        let mut cargo = Command::new("cargo");
-        count.add(cargo_test(cargo.arg("test").args(options))?);
+        timed(&format!("cargo test {}", options.join(" ")), &|| {
+            cargo_test(exec::patient("cargo").arg("test").args(options))
+        })?;
     }
-    count.add(oldest_rust().unwrap_or_else(|error| {
-        println!("not ok Rust {}\n{error:#}", msrv::VERSION);
-        Count::one(false)
-    }));
+    let oldest = format!("Rust {}", msrv::VERSION);
+    timed(&oldest, &|| {
+        Ok(oldest_rust().unwrap_or_else(|error| report(&oldest, Err(error))))
+    })?;
     Ok(count)
 }
 
-fn cargo(args: &[&str]) -> Result<()> {
-    exec::run(Command::new("cargo").args(args).current_dir(paths::root()))
+/// Tells what came of a check, which counts as a test.
+fn report(name: &str, result: Result<()>) -> Count {
+    println!("{} {name}", if result.is_ok() { "ok" } else { "not ok" });
+    if let Err(error) = &result {
+        println!("{error:#}");
+    }
+    Count::one(result.is_ok())
 }
 
-/// Fuzzes one of the library's targets.
-fn fuzz(target: &str) -> Result<()> {
+/// Runs a patient cargo: the fuzzer beside it has a minute, and is to have a CPU of its own in it.
+fn cargo(args: &[&str]) -> Result<()> {
+    exec::run(exec::patient("cargo").args(args).current_dir(paths::root()))
+}
+
+/// Fuzzes one of the library's targets. Tells how much was done in the minute.
+fn fuzz(target: &str) -> Result<String> {
     let run = paths::root().join("crates/maps-lockless/fuzz/run");
     let log = paths::work("logs")?.join(format!("fuzz-{target}.log"));
-    exec::run_logged(Command::new(run).args([target, "60"]), &log)
+    exec::run_logged(Command::new(run).args([target, "60"]), &log)?;
+    let text = fs::read(&log).with_context(|| log.display().to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    let executions = text
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        .with_context(|| format!("{} tells no number of executions", log.display()))?;
+    Ok(format!("{target}: {} executions", executions.trim()))
 }
 
 /// Runs the library's and the tool's tests with the oldest compiler that is promised to do, and sees
@@ -192,7 +239,7 @@ const BEYOND_THE_CHECKER: &str = "3";
 /// Runs the litmus tests that the memory model's makers have documented the results of.
 fn kernel_litmus(linux: Option<&Path>) -> Result<()> {
     let tests = litmus_files(&source::unpacked(linux)?.join("tools/memory-model/litmus-tests"))?;
-    let mut litmus = Command::new("cargo");
+    let mut litmus = exec::patient("cargo");
     litmus.args(["run", "--quiet", "--package", "litmus", "--"]);
     litmus.args(["--may-skip", BEYOND_THE_CHECKER]);
     let log = paths::work("logs")?.join("litmus.log");
@@ -248,7 +295,7 @@ fn litmus_by_herd(linux: Option<&Path>) -> Result<Count> {
 
 fn checkpatch(linux: Option<&Path>) -> Result<()> {
     let tree = source::unpacked(linux)?;
-    let mails = series::export(&tree, &paths::work("series")?)?;
+    let mails = mails::export(&tree, &paths::work("series")?)?;
     let output = Command::new("perl")
         .arg(tree.join("scripts/checkpatch.pl"))
         // New files are listed in MAINTAINERS once, by the mail that asks for it.
@@ -273,8 +320,8 @@ fn checkpatch(linux: Option<&Path>) -> Result<()> {
 }
 
 fn git_am(linux: Option<&Path>) -> Result<()> {
-    let mails = series::export(&source::unpacked(linux)?, &paths::work("series")?)?;
-    series::reapply(&mails)
+    let mails = mails::export(&source::unpacked(linux)?, &paths::work("series")?)?;
+    mails::reapply(&mails)
 }
 
 /// The format's names, offsets and values, as wire.rs has them, must all stand in docs/abi.md, in

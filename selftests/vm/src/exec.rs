@@ -20,6 +20,13 @@ pub fn shown(command: &Command) -> String {
         .join(" ")
 }
 
+/// A program that lets others that are not patient have a CPU before it.
+pub fn patient(program: &str) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "10", program]);
+    command
+}
+
 /// Runs a command to its successful end. Its output is seen.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
@@ -47,9 +54,10 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| shown(command))?;
     if !output.status.success() {
         bail!(
-            "{}: {}\n{}",
+            "{}: {}\n{}{}",
             shown(command),
             output.status,
+            String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
     }

@@ -14,7 +14,7 @@ use std::{
 pub const LLVM: &str = "-19";
 
 /// What shows that a package is there, and the package.
-const NEEDS: [(&str, &str); 23] = [
+const NEEDS: [(&str, &str); 24] = [
     ("clang-19", "clang-19"),
     ("ld.lld-19", "lld-19"),
     ("llvm-objcopy-19", "llvm-19"),
@@ -38,6 +38,7 @@ const NEEDS: [(&str, &str); 23] = [
     ("/bin/busybox", "busybox-static"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("dpkg", "dpkg"),
+    ("chrt", "util-linux"),
 ];
 
 /// What builds the kernel's Rust code.
@@ -62,8 +63,18 @@ pub fn prepare() -> Result<()> {
 
 /// Finds, or installs, a Rust compiler that can build a kernel, and bindgen.
 pub fn rust_tools() -> Result<RustTools> {
-    let rustc = match kernel_rustc() {
-        Some(rustc) => rustc,
+    let rustc = rustc()?;
+    Ok(RustTools {
+        clippy: clippy_of(&rustc),
+        bindgen: bindgen()?,
+        rustc,
+    })
+}
+
+/// Finds, or installs, a Rust compiler that can build a kernel.
+pub fn rustc() -> Result<PathBuf> {
+    match kernel_rustc() {
+        Some(rustc) => Ok(rustc),
         None => {
             // Debian 12 has a newer compiler for browsers beside its own, which is too old.
             let web = ["rustc-web", "rust-web-src", "rust-web-clippy"];
@@ -76,14 +87,9 @@ pub fn rust_tools() -> Result<RustTools> {
             kernel_rustc().context(
                 "no Rust compiler >= 1.85 with clippy and the sources of its library: with rustup, \
                  run `rustup component add rust-src clippy`",
-            )?
+            )
         }
-    };
-    Ok(RustTools {
-        clippy: clippy_of(&rustc),
-        bindgen: bindgen()?,
-        rustc,
-    })
+    }
 }
 
 fn clippy_of(rustc: &Path) -> PathBuf {

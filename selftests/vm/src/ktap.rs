@@ -3,6 +3,9 @@
 //! Reads test results in KTAP, the kernel's Test Anything Protocol.
 //! See Documentation/dev-tools/ktap.rst in Linux.
 
+use anyhow::{Context, Result};
+use std::{fmt, str::FromStr};
+
 /// How many tests passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -29,6 +32,37 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+    }
+}
+
+/// As the last line of `cargo vm test`.
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+impl FromStr for Count {
+    type Err = anyhow::Error;
+
+    fn from_str(line: &str) -> Result<Self> {
+        let mut parts = line.split(", ");
+        let mut number = |what: &str| {
+            let number = parts.next()?.strip_suffix(what)?.trim_end();
+            number.parse().ok()
+        };
+        let mut count = || {
+            Some(Self {
+                passed: number("passed")?,
+                failed: number("failed")?,
+                skipped: number("skipped")?,
+            })
+        };
+        count().with_context(|| format!("{line:?} counts no tests"))
     }
 }
 
@@ -158,6 +192,18 @@ mod tests {
         let mut reader = Reader::default();
         text.lines().for_each(|line| reader.line(line));
         reader.end()
+    }
+
+    #[test]
+    fn the_last_line_is_read_as_it_was_written() {
+        let count = Count {
+            passed: 3,
+            failed: 2,
+            skipped: 1,
+        };
+        assert_eq!(count.to_string().parse::<Count>().unwrap(), count);
+        assert!("3 passed, 2 failed".parse::<Count>().is_err());
+        assert!("error: no such tree".parse::<Count>().is_err());
     }
 
     #[test]

@@ -14,7 +14,10 @@ mod host;
 mod initramfs;
 mod kcsan;
 mod ktap;
+mod lane;
+mod mails;
 mod msrv;
+mod patch;
 mod paths;
 mod progress;
 mod prove;
@@ -23,6 +26,7 @@ mod series;
 mod source;
 mod splat;
 mod test;
+mod times;
 mod torture;
 mod wire_source;
 
@@ -39,6 +43,9 @@ struct Options {
     /// Use this Linux tree instead of a downloaded one. It is copied, not changed.
     #[arg(long, global = true, value_name = "DIR")]
     linux: Option<PathBuf>,
+    /// Do a part of the work of another `cargo vm`, which holds the lock of builds meanwhile.
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    lane: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -116,9 +123,17 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> Result<ExitCode> {
-    let Options { linux, command } = options;
+    let Options {
+        linux,
+        lane,
+        command,
+    } = options;
     let linux = linux.as_deref();
-    let lock = paths::lock("build")?;
+    if lane.is_some() {
+        // Nobody would wait for this one.
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?;
+    }
+    let lock = paths::lock(lane.as_deref().unwrap_or("build"))?;
     match command {
         Command::Demo(kernel) => vm_command(linux, kernel.flavour, &["/bin/sh", "/bin/demo"], 600),
         Command::Test(options) => test::run(linux, &options),
@@ -158,7 +173,7 @@ fn run(options: Options) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Apply { tree } => {
-            series::apply_to(&tree)?;
+            mails::apply_to(&tree)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Export { dir } => {
@@ -168,7 +183,7 @@ fn run(options: Options) -> Result<ExitCode> {
                 Some(dir) => dir,
                 None => paths::work("series")?,
             };
-            for mail in series::export(&source, &dir)? {
+            for mail in mails::export(&source, &dir)? {
                 println!("{}", mail.display());
             }
             Ok(ExitCode::SUCCESS)

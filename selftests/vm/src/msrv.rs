@@ -88,9 +88,9 @@ impl Rust {
         version.is_ok_and(|text| text.starts_with(&format!("rustc {VERSION}.")))
     }
 
-    /// A cargo that uses this compiler, and builds apart from all others.
+    /// A patient cargo that uses this compiler, and builds apart from all others.
     pub fn cargo(&self) -> Result<Command> {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = exec::patient("cargo");
         self.environment(&mut cargo)
             .env("RUSTC", self.program("rustc"))
             .env("RUSTDOC", self.program("rustdoc"))

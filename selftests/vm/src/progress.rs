@@ -51,12 +51,20 @@ impl Progress {
         self.count += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.told.elapsed() >= Duration::from_secs(60) => {
-                self.told = Instant::now();
-                let seconds = self.begin.elapsed().as_secs();
-                eprintln!("{}: {} steps, {seconds} s", self.what, self.count);
-            }
-            None => {}
+            None => self.tell(),
+        }
+    }
+
+    /// Tells that it goes on, if a minute has passed since that was last told.
+    pub fn tell(&mut self) {
+        if self.bar.is_some() || self.told.elapsed() < Duration::from_secs(60) {
+            return;
+        }
+        self.told = Instant::now();
+        let seconds = self.begin.elapsed().as_secs();
+        match self.count {
+            0 => eprintln!("{}: {seconds} s", self.what),
+            count => eprintln!("{}: {count} steps, {seconds} s", self.what),
         }
     }
 

@@ -3,7 +3,7 @@
 //! `cargo vm prove`: all that can be shown on one kernel, and what came of it in one table.
 
 use crate::{
-    build::Flavour,
+    build::{self, Flavour},
     faults, test,
     torture::{self, Torture},
 };
@@ -75,7 +75,8 @@ impl Table {
 
     fn tests(&mut self, linux: Option<&Path>, flavour: Flavour) -> Result<()> {
         let mut tearing = Tearing::default();
-        let count = test::guest(linux, flavour, "", |line| tearing.line(line));
+        let image = build::kernel(linux, flavour);
+        let count = test::guest(image, flavour, "", |line| tearing.line(line));
         self.row("tests passed", count.passed);
         self.row("tests failed", count.failed);
         self.row("tests skipped", count.skipped);

@@ -1,33 +1,50 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The series: joins kernel/patches and kernel/tree into ordered commits.
+//!
+//! kernel/tree has the new files as the last commit leaves them. Where a commit adds a file and a later one
+//! changes it, the later one's patch has the change, as it has those of Linux's own files.
 
-use crate::{exec, paths, source};
+use crate::{patch, paths, source};
 use anyhow::{Context, Result, bail};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
+
+/// The series: its commits, and the new files as the last one leaves them.
+pub struct Series {
+    tree: PathBuf,
+    pub commits: Vec<Commit>,
+}
 
 /// One commit of the series.
 #[derive(Debug)]
 pub struct Commit {
-    /// The patch: the commit's message, and what it changes in files that Linux has.
+    /// The patch: the commit's message, and what it changes in files that are there before.
     patch: PathBuf,
     /// Files that it adds, relative to kernel/tree and to a Linux tree.
     files: Vec<PathBuf>,
+    /// Files of Linux that its patch changes.
+    changed: Vec<PathBuf>,
+    /// New files, added by an earlier commit, that its patch changes.
+    revised: Vec<PathBuf>,
     /// Applied for the selftests, never exported.
     local: bool,
 }
 
 /// Reads kernel/series.
-pub fn read() -> Result<Vec<Commit>> {
-    let list = paths::root().join("kernel/series");
+pub fn read() -> Result<Series> {
+    read_in(&paths::root().join("kernel"))
+}
+
+fn read_in(kernel: &Path) -> Result<Series> {
+    let list = kernel.join("series");
     let text = fs::read_to_string(&list).with_context(|| list.display().to_string())?;
-    let tree = tree();
-    let commits = text
+    let tree = kernel.join("tree");
+    let patches = kernel.join("patches").join(source::SERIES);
+    let mut commits = text
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
@@ -46,51 +63,61 @@ pub fn read() -> Result<Vec<Commit>> {
             }
             files.sort();
             Ok(Commit {
-                patch: patches().join(patch),
+                patch: patches.join(patch),
                 files,
+                changed: Vec::new(),
+                revised: Vec::new(),
                 local,
             })
         })
         .collect::<Result<Vec<_>>>()
         .with_context(|| list.display().to_string())?;
 
-    let mut listed = BTreeSet::new();
-    for file in commits.iter().flat_map(|commit| &commit.files) {
-        if !listed.insert(file) {
-            bail!("{}: {} is listed twice", list.display(), file.display());
+    // Which commit adds a file.
+    let mut added = BTreeMap::new();
+    for (i, commit) in commits.iter().enumerate() {
+        for file in &commit.files {
+            if added.insert(file.clone(), i).is_some() {
+                bail!("{}: {} is listed twice", list.display(), file.display());
+            }
         }
     }
     let mut all = Vec::new();
     files_below(&tree, &tree, &mut all)?;
-    if let Some(file) = all.iter().find(|file| !listed.contains(file)) {
+    if let Some(file) = all.iter().find(|file| !added.contains_key(*file)) {
         bail!("{}: {} is not listed", list.display(), file.display());
     }
-    Ok(commits)
-}
-
-fn tree() -> PathBuf {
-    paths::root().join("kernel/tree")
-}
-
-fn patches() -> PathBuf {
-    paths::root().join("kernel/patches").join(source::SERIES)
+    for (i, commit) in commits.iter_mut().enumerate() {
+        let text = commit.patch_text()?;
+        for (file, _) in patch::parts(&text).with_context(|| commit.patch.display().to_string())? {
+            match added.get(&file) {
+                None => commit.changed.push(file),
+                Some(&adds) if adds < i => commit.revised.push(file),
+                Some(_) => bail!(
+                    "{}: it changes {}, which no earlier commit adds",
+                    commit.patch.display(),
+                    file.display()
+                ),
+            }
+        }
+    }
+    Ok(Series { tree, commits })
 }
 
 /// All files that the series adds or changes, relative to a Linux tree.
 pub fn files() -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for commit in read()? {
-        files.extend(commit.changed()?);
-        files.extend(commit.files);
-    }
-    Ok(files)
+    let commits = read()?.commits.into_iter();
+    Ok(commits
+        .flat_map(|commit| commit.changed.into_iter().chain(commit.files))
+        .collect())
 }
 
 /// The new files of the series, by their full names.
 pub fn new_files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    files_below(&tree(), &tree(), &mut files)?;
-    Ok(files.iter().map(|file| tree().join(file)).collect())
+    let tree = paths::root().join("kernel/tree");
+    files_below(&tree, &tree, &mut files)?;
+    Ok(files.iter().map(|file| tree.join(file)).collect())
 }
 
 /// The names of the KUnit suites in the new files.
@@ -120,7 +147,7 @@ fn files_below(path: &Path, base: &Path, files: &mut Vec<PathBuf>) -> Result<()>
 
 impl Commit {
     /// The commit's message.
-    fn message(&self) -> Result<String> {
+    pub fn message(&self) -> Result<String> {
         let text = self.patch_text()?;
         text.split("\n---\n")
             .next()
@@ -143,37 +170,52 @@ impl Commit {
         fs::read_to_string(&self.patch).with_context(|| self.patch.display().to_string())
     }
 
-    /// The files that its patch changes.
-    fn changed(&self) -> Result<Vec<PathBuf>> {
-        Ok(self
-            .patch_text()?
-            .lines()
-            .filter_map(|line| line.strip_prefix("+++ b/"))
-            .map(PathBuf::from)
-            .collect())
+    /// All files that it adds or changes.
+    pub fn touched(&self) -> impl Iterator<Item = &PathBuf> {
+        self.files.iter().chain(&self.changed).chain(&self.revised)
     }
 
-    fn apply(&self, to: &Path) -> Result<()> {
-        patch(&self.patch, to, &[])?;
+    /// Makes of the commit before in `to` this one. The new files are taken from `added`, see
+    /// [`Series::as_added`].
+    pub fn apply(&self, to: &Path, added: &Path) -> Result<()> {
+        patch::apply(&self.patch, to, &[])?;
         for file in &self.files {
-            copy(&tree().join(file), &to.join(file))?;
+            copy(&added.join(file), &to.join(file))?;
         }
         Ok(())
     }
 }
 
-/// Applies a patch to the tree in `to`.
-fn patch(patch: &Path, to: &Path, options: &[&str]) -> Result<()> {
-    exec::output(
-        Command::new("patch")
-            .args(["-p1", "--fuzz=0", "--no-backup-if-mismatch"])
-            .args(options)
-            .arg("-i")
-            .arg(patch)
-            .arg("-d")
-            .arg(to),
-    )
-    .map(|_| ())
+impl Series {
+    /// Has `to` hold all new files as the commits add them.
+    ///
+    /// kernel/tree has them as the last commit leaves them. What the patches change in them is taken out
+    /// again, that of the last commit first.
+    pub fn as_added(&self, to: &Path) -> Result<()> {
+        let _ = fs::remove_dir_all(to);
+        for file in self.commits.iter().flat_map(|commit| &commit.files) {
+            copy(&self.tree.join(file), &to.join(file))?;
+        }
+        for commit in self.commits.iter().rev() {
+            let text = commit.patch_text()?;
+            let revisions: String = patch::parts(&text)?
+                .into_iter()
+                .filter(|(file, _)| commit.revised.contains(file))
+                .map(|(_, part)| part)
+                .collect();
+            if !revisions.is_empty() {
+                patch::take_out(&revisions, to).with_context(|| {
+                    format!(
+                        "{}: what it changes in new files cannot be taken out of {} again, as \
+                         later commits leave it. Write these parts of the patch anew",
+                        commit.patch.display(),
+                        self.tree.display()
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -187,18 +229,20 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Copies to `to` what `commits` change, as Linux itself has it: from where [`install`] set it aside,
 /// or from the tree if nothing was installed yet.
-fn copy_changed(commits: &[Commit], linux: &Path, to: &Path) -> Result<()> {
+pub fn copy_changed<'a>(
+    commits: impl IntoIterator<Item = &'a Commit>,
+    linux: &Path,
+    to: &Path,
+) -> Result<()> {
     let pristine = linux.with_file_name("pristine");
-    for commit in commits {
-        for file in commit.changed()? {
-            let aside = pristine.join(&file);
-            let from = if aside.exists() {
-                aside
-            } else {
-                linux.join(&file)
-            };
-            copy(&from, &to.join(&file))?;
-        }
+    for file in commits.into_iter().flat_map(|commit| &commit.changed) {
+        let aside = pristine.join(file);
+        let from = if aside.exists() {
+            aside
+        } else {
+            linux.join(file)
+        };
+        copy(&from, &to.join(file))?;
     }
     Ok(())
 }
@@ -207,151 +251,221 @@ fn copy_changed(commits: &[Commit], linux: &Path, to: &Path) -> Result<()> {
 /// deliberate fault if there is one. A file that does not change is not written, so that make does not
 /// build it again.
 pub fn install(linux: &Path, count: usize, fault: Option<&Path>) -> Result<()> {
-    let commits = read()?;
-    let beside = linux.parent().context("a tree in a folder of its own")?;
-    let pristine = beside.join("pristine");
-    let next = beside.join("next");
-    let installed = beside.join("installed");
+    read()?.install(linux, count, fault)
+}
 
-    // What Linux itself has, set aside before it is changed for the first time.
-    for commit in &commits {
-        for file in commit.changed()? {
-            if !pristine.join(&file).exists() {
-                copy(&linux.join(&file), &pristine.join(&file))?;
+impl Series {
+    fn install(&self, linux: &Path, count: usize, fault: Option<&Path>) -> Result<()> {
+        let beside = linux.parent().context("a tree in a folder of its own")?;
+        let pristine = beside.join("pristine");
+        let added = beside.join("added");
+        let next = beside.join("next");
+        let installed = beside.join("installed");
+
+        // What Linux itself has, set aside before it is changed for the first time.
+        for file in self.commits.iter().flat_map(|commit| &commit.changed) {
+            if !pristine.join(file).exists() {
+                copy(&linux.join(file), &pristine.join(file))?;
             }
         }
-    }
-    let _ = fs::remove_dir_all(&next);
-    copy_changed(&commits, linux, &next)?;
-    for commit in commits.iter().take(count) {
-        commit.apply(&next)?;
-    }
-    if let Some(fault) = fault {
-        patch(fault, &next, &[])?;
-    }
-
-    let mut files = Vec::new();
-    files_below(&next, &next, &mut files)?;
-    for file in &files {
-        if fs::read(next.join(file))? != fs::read(linux.join(file)).unwrap_or_default() {
-            copy(&next.join(file), &linux.join(file))?;
+        let _ = fs::remove_dir_all(&next);
+        copy_changed(&self.commits, linux, &next)?;
+        self.as_added(&added)?;
+        for commit in self.commits.iter().take(count) {
+            commit.apply(&next, &added)?;
         }
-    }
-    // What was installed before and is not any more.
-    for line in fs::read_to_string(&installed).unwrap_or_default().lines() {
-        if !files.iter().any(|file| file == Path::new(line)) {
-            if pristine.join(line).exists() {
-                copy(&pristine.join(line), &linux.join(line))?;
-            } else {
-                let _ = fs::remove_file(linux.join(line));
+        if let Some(fault) = fault {
+            patch::apply(fault, &next, &[])?;
+        }
+
+        let mut files = Vec::new();
+        files_below(&next, &next, &mut files)?;
+        for file in &files {
+            if fs::read(next.join(file))? != fs::read(linux.join(file)).unwrap_or_default() {
+                copy(&next.join(file), &linux.join(file))?;
             }
         }
+        // What was installed before and is not any more.
+        for line in fs::read_to_string(&installed).unwrap_or_default().lines() {
+            if !files.iter().any(|file| file == Path::new(line)) {
+                if pristine.join(line).exists() {
+                    copy(&pristine.join(line), &linux.join(line))?;
+                } else {
+                    let _ = fs::remove_file(linux.join(line));
+                }
+            }
+        }
+        let list: Vec<String> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        fs::write(&installed, list.join("\n"))?;
+        fs::remove_dir_all(&next)?;
+        fs::remove_dir_all(&added)?;
+        Ok(())
     }
-    let list: Vec<String> = files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
-    fs::write(&installed, list.join("\n"))?;
-    fs::remove_dir_all(&next)?;
-    Ok(())
+
+    /// The commits that are exported.
+    pub fn exported(&self) -> impl Iterator<Item = &Commit> {
+        self.commits.iter().filter(|commit| !commit.local)
+    }
+
+    /// Fails where `tree`, which holds all commits that are exported, has a file that they add otherwise
+    /// than kernel/tree has it.
+    pub fn ends_with_its_tree(&self, tree: &Path) -> Result<()> {
+        for file in self.exported().flat_map(|commit| &commit.files) {
+            let (made, meant) = (tree.join(file), self.tree.join(file));
+            let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+            if read(&made)? != read(&meant)? {
+                bail!(
+                    "the commits make {} otherwise than {} has it: see what their patches change in it",
+                    made.display(),
+                    meant.display()
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Fails where one of the patches does not apply to what the series makes of `linux`.
 pub fn try_patches(linux: &Path, patches: &[&Path]) -> Result<()> {
-    let commits = read()?;
+    let series = read()?;
     let tree = paths::work("tried")?;
+    let added = paths::work("tried-added")?;
     fs::remove_dir_all(&tree)?;
-    copy_changed(&commits, linux, &tree)?;
-    for commit in &commits {
-        commit.apply(&tree)?;
+    copy_changed(&series.commits, linux, &tree)?;
+    series.as_added(&added)?;
+    for commit in &series.commits {
+        commit.apply(&tree, &added)?;
     }
     for file in patches {
-        patch(file, &tree, &["--dry-run"])?;
+        patch::apply(file, &tree, &["--dry-run"])?;
     }
     fs::remove_dir_all(&tree)?;
+    fs::remove_dir_all(&added)?;
     Ok(())
 }
 
-/// Applies the series to a user's tree.
-pub fn apply_to(linux: &Path) -> Result<()> {
-    let repository = linux.join(".git").exists();
-    for commit in read()?.iter().filter(|commit| !commit.local) {
-        commit.apply(linux)?;
-        if repository {
-            commit_all(linux, commit)?;
+#[cfg(test)]
+mod tests {
+    use super::{Series, read_in};
+    use crate::paths;
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    /// A small series for a small Linux, in a folder of its own.
+    struct Fake(PathBuf);
+
+    impl Fake {
+        fn new(name: &str) -> Self {
+            let dir = paths::work(&format!("fake-{name}")).unwrap();
+            fs::remove_dir_all(&dir).unwrap();
+            let fake = Self(dir);
+            fake.write(
+                "kernel/series",
+                "1.patch fs\n2.patch\n3.patch lib\nlocal 4.patch\n",
+            );
+            fake.write("kernel/tree/fs/new.c", "one\ntwo\n3\nfour\n");
+            fake.write("kernel/tree/lib/also.c", "all\n");
+            fake.patch(1, "fs/Makefile", "@@ -1 +1,2 @@\n a\n+new\n");
+            let second = "@@ -1,3 +1,3 @@\n one\n-2\n+two\n 3\n";
+            fake.patch(2, "fs/new.c", second);
+            fake.patch(3, "fs/new.c", "@@ -2,2 +2,3 @@\n two\n 3\n+four\n");
+            fake.patch(4, "fs/Makefile", "@@ -1,2 +1,2 @@\n a\n-new\n+local\n");
+            fake.write("linux/fs/Makefile", "a\n");
+            fake
         }
-        println!("{}", commit.subject()?);
-    }
-    Ok(())
-}
 
-fn commit_all(repository: &Path, commit: &Commit) -> Result<()> {
-    let mut files = commit.changed()?;
-    files.extend(commit.files.iter().cloned());
-    // Distributions' trees ignore new files.
-    exec::run(git(repository).args(["add", "--force", "--"]).args(&files))?;
-    exec::run(
-        git(repository)
-            .args(["commit", "--quiet", "--signoff", "-m"])
-            .arg(commit.message()?),
-    )
-}
-
-/// Writes the series as mails, made of the files that it changes alone.
-pub fn export(linux: &Path, dir: &Path) -> Result<Vec<PathBuf>> {
-    let commits: Vec<Commit> = read()?.into_iter().filter(|commit| !commit.local).collect();
-    let repository = paths::work("export")?;
-    fs::remove_dir_all(&repository)?;
-    fs::create_dir_all(&repository)?;
-    exec::run(git(&repository).args(["init", "--quiet"]))?;
-    copy_changed(&commits, linux, &repository)?;
-    exec::run(git(&repository).args(["add", "--force", "--all"]))?;
-    exec::run(git(&repository).args(["commit", "--quiet", "-m", "Linux"]))?;
-    for commit in &commits {
-        commit.apply(&repository)?;
-        commit_all(&repository, commit)?;
-    }
-
-    fs::create_dir_all(dir)?;
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "patch")
-        {
-            fs::remove_file(path)?;
+        fn write(&self, name: &str, text: &str) {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
-    }
-    let count = format!("-{}", commits.len());
-    let mails = exec::output(
-        git(&repository)
-            .args(["format-patch", &count, "-o"])
-            .arg(dir.canonicalize()?),
-    )?;
-    Ok(mails.lines().map(PathBuf::from).collect())
-}
 
-/// Applies the mails that [`export`] wrote to what they were made for. They must lead to the same.
-pub fn reapply(mails: &[PathBuf]) -> Result<()> {
-    let repository = paths::work("export")?;
-    let base = format!("HEAD~{}", mails.len());
-    exec::run(git(&repository).args(["checkout", "--quiet", "-b", "again", &base]))?;
-    exec::run(git(&repository).args(["am", "--quiet"]).args(mails))?;
-    exec::run(git(&repository).args(["diff", "--exit-code", "--stat", "again", "@{-1}"]))
-}
+        fn patch(&self, number: u32, file: &str, hunk: &str) {
+            let diff = format!("diff --git a/{file} b/{file}\n--- a/{file}\n+++ b/{file}\n{hunk}");
+            self.write(
+                &format!("kernel/patches/7.3/{number}.patch"),
+                &format!("Subject: {number}\n---\n{diff}"),
+            );
+        }
 
-/// git, with a name for the commits where the user has none.
-fn git(repository: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(repository);
-    git.args(["-c", "commit.gpgsign=false"]);
-    for (key, value) in [
-        ("user.name", "maps_lockless"),
-        ("user.email", "maps_lockless@localhost"),
-    ] {
-        if exec::output(Command::new("git").args(["config", "--get", key])).is_err() {
-            git.args(["-c", &format!("{key}={value}")]);
+        fn series(&self) -> anyhow::Result<Series> {
+            read_in(&self.0.join("kernel"))
+        }
+
+        /// What a file of Linux holds, if it is there.
+        fn linux(&self, name: &str) -> Option<String> {
+            fs::read_to_string(self.0.join("linux").join(name)).ok()
         }
     }
-    git
+
+    #[test]
+    fn a_later_commit_changes_what_an_earlier_one_adds() {
+        let fake = Fake::new("revised");
+        let series = fake.series().unwrap();
+        let linux = fake.0.join("linux");
+        // To and fro: what is installed does not depend on what was before.
+        for (count, new, also, makefile) in [
+            (1, Some("one\n2\n3\n"), None, "a\nnew\n"),
+            (2, Some("one\ntwo\n3\n"), None, "a\nnew\n"),
+            (0, None, None, "a\n"),
+            (4, Some("one\ntwo\n3\nfour\n"), Some("all\n"), "a\nlocal\n"),
+            (1, Some("one\n2\n3\n"), None, "a\nnew\n"),
+            (3, Some("one\ntwo\n3\nfour\n"), Some("all\n"), "a\nnew\n"),
+        ] {
+            series.install(&linux, count, None).unwrap();
+            assert_eq!(fake.linux("fs/new.c").as_deref(), new, "{count}");
+            assert_eq!(fake.linux("lib/also.c").as_deref(), also, "{count}");
+            assert_eq!(
+                fake.linux("fs/Makefile").as_deref(),
+                Some(makefile),
+                "{count}"
+            );
+        }
+        series.ends_with_its_tree(&linux).unwrap();
+        fake.write("linux/fs/new.c", "other\n");
+        assert!(series.ends_with_its_tree(&linux).is_err());
+    }
+
+    #[test]
+    fn a_change_that_is_not_in_the_tree_is_told_by_its_patch() {
+        let fake = Fake::new("stale");
+        fake.write("kernel/tree/fs/new.c", "one\nTWO\n3\nfour\n");
+        let error = fake
+            .series()
+            .unwrap()
+            .as_added(&fake.0.join("added"))
+            .unwrap_err();
+        assert!(format!("{error:#}").contains("3.patch"), "{error:#}");
+        fake.write("kernel/tree/fs/new.c", "one\nTwo\n3\nfour\n");
+        fake.patch(3, "fs/Makefile", "@@ -1 +1,2 @@\n a\n+new\n");
+        let error = fake
+            .series()
+            .unwrap()
+            .as_added(&fake.0.join("added"))
+            .unwrap_err();
+        assert!(format!("{error:#}").contains("2.patch"), "{error:#}");
+    }
+
+    #[test]
+    fn a_commit_changes_only_what_is_there_before() {
+        let fake = Fake::new("early");
+        fake.patch(2, "lib/also.c", "@@ -1 +1 @@\n-none\n+all\n");
+        let Err(error) = fake.series() else {
+            panic!("it is read");
+        };
+        assert!(format!("{error:#}").contains("2.patch"), "{error:#}");
+    }
+
+    #[test]
+    fn the_series_is_read() {
+        let series = super::read().unwrap();
+        let touched = series.commits.iter().flat_map(|commit| commit.touched());
+        assert!(touched.count() > series.commits.len());
+        assert!(series.tree.ends_with(Path::new("kernel/tree")));
+    }
 }

@@ -6,11 +6,18 @@ use crate::{
     build::{self, Flavour},
     check, decoders,
     ktap::{Count, Reader, kunit},
+    lane::{Lane, Pace},
     qemu::{Console, Vm},
     series,
+    times::Times,
 };
 use anyhow::{Context, Result, bail};
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 /// What to test.
 #[derive(clap::Args)]
@@ -26,26 +33,28 @@ pub struct Options {
     filter: String,
 }
 
-/// Runs the tests. The last line counts them.
+/// Runs the tests. The last line counts them, those before it tell how long they took.
 pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
-    let mut count = Count::default();
-    let flavours = if options.kernels.is_empty() {
-        count.add(check::all(linux)?);
-        if options.host {
-            &[]
-        } else {
-            &[Flavour::Plain, Flavour::Kasan][..]
+    let begin = Instant::now();
+    let mut times = Times::default();
+    let filter = &options.filter;
+    let count = match &options.kernels[..] {
+        [] if options.host => check::all(linux, &mut times)?,
+        [] => {
+            let kernels = [Flavour::Plain, Flavour::Kasan];
+            side_by_side(linux, true, &kernels, filter, &mut times)?
         }
-    } else {
-        &options.kernels[..]
+        &[kernel] => {
+            let image = times.of(&built(kernel), || build::kernel(linux, kernel));
+            timed_guest(image, kernel, filter, &mut times)
+        }
+        kernels => side_by_side(linux, false, kernels, filter, &mut times)?,
     };
-    for &flavour in flavours {
-        count.add(guest(linux, flavour, &options.filter, |_| ()));
+    if !options.host {
+        times.add("in all", begin.elapsed());
     }
-    println!(
-        "{} passed, {} failed, {} skipped",
-        count.passed, count.failed, count.skipped
-    );
+    times.print();
+    println!("{count}");
     Ok(if count.failed == 0 && count.passed > 0 {
         ExitCode::SUCCESS
     } else {
@@ -53,10 +62,108 @@ pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
     })
 }
 
-/// Runs the guest's tests, and hands each line of their output to `watch`. That the VM comes to a good end
-/// counts as a test of its own.
-pub fn guest(
+/// Does at the same time what does not disturb each other: a kernel is built while a CPU has nothing else
+/// to do, beside the checks on this machine, if they are wanted, and beside the VM of the kernel before. No
+/// VM runs beside those checks, or beside another VM.
+fn side_by_side(
     linux: Option<&Path>,
+    host: bool,
+    kernels: &[Flavour],
+    filter: &str,
+    times: &mut Times,
+) -> Result<Count> {
+    times.of("packages and sources", || build::prepare(linux))?;
+    let mut host = match host {
+        true => Some(Lane::begin(
+            "host-checks",
+            Pace::Usual,
+            linux,
+            &["test", "--host"],
+        )?),
+        false => None,
+    };
+    let mut builds = kernels.iter().copied();
+    let mut next = || builds.next().map(|kernel| begin_build(linux, kernel));
+    let mut build = next().transpose()?;
+    let mut count = Count::default();
+    for &kernel in kernels {
+        let image = build
+            .context("nobody builds the kernel")
+            .and_then(|build| end_build(linux, kernel, build, times));
+        build = next().transpose()?;
+        if let Some(host) = host.take() {
+            count.add(end_host(host, times)?);
+        }
+        count.add(timed_guest(image, kernel, filter, times));
+    }
+    Ok(count)
+}
+
+fn begin_build(linux: Option<&Path>, kernel: Flavour) -> Result<Lane> {
+    let name = format!("{}-kernel", kernel.name());
+    let args = ["build", "--kernel", kernel.name()];
+    Lane::begin(&name, Pace::Idle, linux, &args)
+}
+
+/// Waits for a kernel. Returns its image.
+fn end_build(
+    linux: Option<&Path>,
+    kernel: Flavour,
+    build: Lane,
+    times: &mut Times,
+) -> Result<PathBuf> {
+    let ended = build.end()?;
+    times.add(&built(kernel), ended.took);
+    if !ended.status.success() {
+        bail!(
+            "the {} kernel was not built:\n{}",
+            kernel.name(),
+            ended.output
+        );
+    }
+    build::image(linux, kernel)
+}
+
+fn built(kernel: Flavour) -> String {
+    format!("the {} kernel is built", kernel.name())
+}
+
+/// Waits for the checks on this machine, prints what they did, and takes over how long they took.
+fn end_host(host: Lane, times: &mut Times) -> Result<Count> {
+    let ended = host.end()?;
+    let mut lines: Vec<&str> = ended.output.lines().collect();
+    let counted = lines.last().map(|line| line.parse::<Count>());
+    // Its last line is not the last of all.
+    let count = if let Some(Ok(count)) = counted {
+        lines.pop();
+        count
+    } else {
+        Count::one(false)
+    };
+    times.add("the checks on this machine, of which", ended.took);
+    for line in lines {
+        if !times.take(line) {
+            println!("{line}");
+        }
+    }
+    if !matches!(counted, Some(Ok(_))) {
+        println!(
+            "not ok the checks on this machine came to no end: {}",
+            ended.status
+        );
+    }
+    Ok(count)
+}
+
+fn timed_guest(image: Result<PathBuf>, kernel: Flavour, filter: &str, times: &mut Times) -> Count {
+    let name = format!("the VM of the {} kernel", kernel.name());
+    times.of(&name, || guest(image, kernel, filter, |_| ()))
+}
+
+/// Runs the guest's tests on a kernel that was built, and hands each line of their output to `watch`. That
+/// it was built, and that the VM comes to a good end, counts as a test of its own.
+pub fn guest(
+    image: Result<PathBuf>,
     flavour: Flavour,
     filter: &str,
     mut watch: impl FnMut(&str),
@@ -69,7 +176,7 @@ pub fn guest(
         reader.line(line);
         watch(line);
     };
-    let result = guest_run(linux, flavour, filter, take, &mut count);
+    let result = image.and_then(|image| guest_run(&image, flavour, filter, take, &mut count));
     count.add(reader.end());
     if let Err(error) = &result {
         println!("{error:#}");
@@ -85,13 +192,12 @@ pub fn guest(
 }
 
 fn guest_run(
-    linux: Option<&Path>,
+    image: &Path,
     flavour: Flavour,
     filter: &str,
     take: impl FnMut(&str),
     count: &mut Count,
 ) -> Result<()> {
-    let image = build::kernel(linux, flavour)?;
     let mut command = vec!["/bin/guest-tests", "--filter", filter];
     if flavour == Flavour::Off {
         command.push("--off");
@@ -99,7 +205,7 @@ fn guest_run(
     for skipped in flavour.too_slow_for() {
         command.extend(["--skip", skipped]);
     }
-    let vm = Vm::new(flavour, &image, &command, Console::Raw)?;
+    let vm = Vm::new(flavour, image, &command, Console::Raw)?;
     let status = vm.lines(flavour.time_limit(), take);
     // KUnit's results stand in the log of a kernel that complains, too.
     if flavour.has_kunit() {
