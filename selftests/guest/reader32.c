@@ -10,6 +10,11 @@
  */
 #include <linux/maps_lockless.h>
 
+/* linux/fs.h has it since Linux 6.11. That which is installed may be older. */
+#ifndef PROCFS_IOCTL_MAGIC
+#define PROCFS_IOCTL_MAGIC 'f'
+#endif
+
 #define SYS_exit	1
 #define SYS_read	3
 #define SYS_write	4
@@ -18,7 +23,9 @@
 #define SYS__llseek	140
 #define SYS_pread64	180
 
-static char buf[MAPS_LOCKLESS_MAX_BATCH];
+#define VSYSCALL	0xffffffffff600000ULL
+
+static __u64 buf[MAPS_LOCKLESS_MAX_BATCH / sizeof(__u64)];
 
 static long call(long nr, long a, long b, long c, long d, long e)
 {
@@ -57,13 +64,44 @@ static void ask(long fd)
 {
 	struct maps_lockless_request request = {
 		.size = sizeof(request),
-		.fields = MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
+		.fields_wanted = MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
 		.vma_flags_all = MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE,
 	};
+	struct maps_lockless_request back = { .size = sizeof(back) };
 
-	must(call(SYS_ioctl, fd, MAPS_LOCKLESS_IOC_REQUEST, (long)&request, 0, 0));
-	/* The answers came back. */
-	if (!(request.supported_vma_flags & MAPS_LOCKLESS_VMA_FILE))
+	must(call(SYS_ioctl, fd, MAPS_LOCKLESS_SET_REQUEST, (long)&request, 0, 0));
+	must(call(SYS_ioctl, fd, MAPS_LOCKLESS_GET_REQUEST, (long)&back, 0, 0));
+	/* The answers came back, and what was asked for did. */
+	if (!(request.vma_flags_supported & MAPS_LOCKLESS_VMA_FILE) ||
+	    !request.request || back.request != request.request ||
+	    back.fields_wanted != request.fields_wanted ||
+	    back.vma_flags_all != request.vma_flags_all)
+		must(-255);
+}
+
+static void tell_state(long fd)
+{
+	struct maps_lockless_state *state = (void *)buf;
+
+	state->size = sizeof(*state);
+	must(call(SYS_ioctl, fd, MAPS_LOCKLESS_GET_STATE, (long)state, 0, 0));
+	put(sizeof(*state));
+}
+
+/* Positions are numbers of pages, and too large for 32 bits. */
+static void look_up(long fd, __u64 address)
+{
+	__u64 page = address / 4096;
+
+	put(must(call(SYS_pread64, fd, (long)buf, sizeof(buf), page, page >> 32)));
+}
+
+static void seek(long fd, __u64 address)
+{
+	__u64 page = address / 4096, position = 0;
+
+	must(call(SYS__llseek, fd, page >> 32, page, (long)&position, 0));
+	if (position != page)
 		must(-255);
 }
 
@@ -88,27 +126,32 @@ __attribute__((used)) static void run(long *stack)
 		read_all(fd);
 		break;
 	case 'l': /* lookup, at 4 GiB */
-		put(must(call(SYS_pread64, fd, (long)buf, sizeof(buf), 0, 1)));
+		look_up(fd, 1ULL << 32);
+		break;
+	case 'v': /* lookup of [vsyscall] */
+		look_up(fd, VSYSCALL);
+		break;
+	case 's': /* seek to [vsyscall] */
+		seek(fd, VSYSCALL);
+		read_all(fd);
+		break;
+	case 'g': /* get the state */
+		tell_state(fd);
 		break;
 	case 'n': /* negative position */
 		must(call(SYS_pread64, fd, (long)buf, sizeof(buf), 0, 0x80000000));
 		break;
-	case 's': { /* seek, to [vsyscall] */
-		__u64 position;
-
-		/* It moves there, and returns what looks like an error. */
-		call(SYS__llseek, fd, 0xffffffff, 0xff600000, (long)&position, 0);
-		read_all(fd);
+	case 'b': /* beyond the last page that there is */
+		must(call(SYS_pread64, fd, (long)buf, sizeof(buf), 0, 0x100000));
 		break;
-	}
-	case 'p': /* poll */
-		put(must(call(SYS_read, fd, (long)buf, sizeof(struct maps_lockless_batch), 0, 0)));
+	case 't': /* too small a buffer */
+		must(call(SYS_read, fd, (long)buf, 8, 0, 0));
 		break;
 	case 'f': /* fault */
 		must(call(SYS_read, fd, 0, sizeof(buf), 0, 0));
 		break;
 	case 'i': /* ioctl with a bad pointer */
-		must(call(SYS_ioctl, fd, MAPS_LOCKLESS_IOC_REQUEST, 0xfffffff0, 0, 0));
+		must(call(SYS_ioctl, fd, MAPS_LOCKLESS_SET_REQUEST, 0xfffffff0, 0, 0));
 		break;
 	}
 	call(SYS_exit, 0, 0, 0, 0, 0);

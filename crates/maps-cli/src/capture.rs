@@ -6,6 +6,7 @@ use crate::{
     filter::Filter,
     listing::Plan,
     options::{Options, Pid},
+    output::text,
     processes::{self, Target},
     report::Report,
 };
@@ -27,7 +28,7 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
     let target_file = Destination::create(path).with_context(name)?;
     let file = BufWriter::new(target_file.file.try_clone().with_context(name)?);
     let mut writer = CaptureWriter::create(file).with_context(name)?;
-    let (mut processes, mut mappings) = (0, 0);
+    let (mut processes, mut mappings, mut unknown) = (0, 0, 0);
     for target in processes::select(options)? {
         let mut captured = match live(&plan, &target) {
             Ok(captured) => captured,
@@ -42,6 +43,7 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
         report.listed();
         processes += 1;
         mappings += captured.snapshot.mappings.len();
+        unknown += captured.snapshot.unknown.len();
     }
     report.finish();
     if processes == 0 {
@@ -51,10 +53,11 @@ pub fn record(options: &Options, filter: &Filter, path: &Path) -> Result<Report>
     writer.finish().with_context(name)?;
     target_file.keep(path).with_context(name)?;
     let plural = if processes == 1 { "" } else { "es" };
-    eprintln!(
-        "lsmaps: {}: {processes} process{plural}, {mappings} mappings",
-        name()
-    );
+    let mut told = format!("{processes} process{plural}, {mappings} mappings");
+    if unknown > 0 {
+        told += &format!(", {}", text::unknown(unknown));
+    }
+    eprintln!("lsmaps: {}: {told}", name());
     Ok(report)
 }
 

@@ -120,6 +120,12 @@ impl<'a> Changes<'a> {
         if matches!(ids, (Some(old), Some(new)) if old.mm_id != new.mm_id) {
             note += ", in another address space: it called execve, or another process has its ID";
         }
+        for (snapshot, when) in [(&old, "before"), (&after.snapshot, "now")] {
+            match self.unknown(snapshot) {
+                0 => {}
+                count => note += &format!(", {} {when}", text::unknown(count)),
+            }
+        }
         if !after.label.is_empty() && after.label != before.label {
             note += ", and it has another name now";
         }
@@ -138,6 +144,13 @@ impl<'a> Changes<'a> {
             Change::Changed { before, after, .. } => wants(before) || wants(after),
         });
         changes
+    }
+
+    /// How many ranges of what is wanted there are of which nothing is known. What they hold is in no
+    /// change.
+    pub fn unknown(&self, snapshot: &Snapshot) -> usize {
+        let wanted = snapshot.unknown.iter();
+        wanted.filter(|range| self.filter.meets(range)).count()
     }
 
     /// `1234 bash: 3 changes`.
@@ -234,6 +247,11 @@ impl<'a> Changes<'a> {
         }
         if difference.renamed {
             match before.name {
+                // Only whether the file was unlinked differs.
+                _ if before.name == after.name && before.deleted == Some(true) => {
+                    was("was deleted", &[]);
+                }
+                _ if before.name == after.name => was("was not deleted", &[]),
                 maps_lockless::Name::None => was("had no name", &[]),
                 _ => was("was called ", &[Column::Name]),
             }
@@ -246,6 +264,12 @@ impl<'a> Changes<'a> {
                 BuildId::Present(_) => was("had build ID ", &[Column::BuildId]),
                 _ => was("had no build ID", &[]),
             }
+        }
+        if difference.page_size {
+            was("had pages of ", &[Column::PageSize]);
+        }
+        if difference.pkey {
+            was("had protection key ", &[Column::Pkey]);
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::processes::Target;
 use anyhow::{Result, bail};
 use maps_lockless::{BuildId, Fields, MappingRef, Marks, NameRef, Permissions};
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, fmt::Write, ops::Range};
 
 /// A mapping, whose it is, and the address that was asked for.
 #[derive(Clone, Copy)]
@@ -51,6 +51,8 @@ pub enum Column {
     Inode,
     Kind,
     Flags,
+    PageSize,
+    Pkey,
     BuildId,
     Deleted,
     Marks,
@@ -61,7 +63,7 @@ pub enum Column {
 
 /// All, in the order in which --output-all shows them: its name, whether it is shown to the right, what
 /// it shows.
-const COLUMNS: [(Column, &str, bool, &str); 18] = [
+const COLUMNS: [(Column, &str, bool, &str); 20] = [
     (Column::Pid, "PID", true, "ID of the process"),
     (
         Column::Tid,
@@ -125,10 +127,22 @@ const COLUMNS: [(Column, &str, bool, &str); 18] = [
         "flags of the VMA, as in VmFlags of smaps, as far as the source tells them",
     ),
     (
+        Column::PageSize,
+        "PAGE-SIZE",
+        true,
+        "size of the mapping's pages; nothing where the source does not tell it",
+    ),
+    (
+        Column::Pkey,
+        "PKEY",
+        true,
+        "protection key; nothing where the source or the machine has none",
+    ),
+    (
         Column::BuildId,
         "BUILD-ID",
         false,
-        "build ID of the mapped file, of executable mappings, hexadecimal",
+        "build ID of the mapped file, hexadecimal; nothing where that is not known",
     ),
     (
         Column::Deleted,
@@ -140,7 +154,7 @@ const COLUMNS: [(Column, &str, bool, &str); 18] = [
         Column::Marks,
         "MARKS",
         false,
-        "what the kernel says against this line: unstable, withheld, clipped",
+        "what the kernel says against this line: unstable, withheld, clipped, unknown",
     ),
     (
         Column::Address,
@@ -208,6 +222,8 @@ impl Column {
             Self::Name | Self::Deleted => fields.name = true,
             // The name tells heap and stack, the flags a file.
             Self::Kind => (fields.flags, fields.name) = (true, true),
+            Self::PageSize => fields.page_size = true,
+            Self::Pkey => fields.pkey = true,
             Self::BuildId => fields.build_id = true,
             Self::Pid | Self::Tid | Self::Command | Self::Start | Self::End | Self::Size => {}
             Self::Marks | Self::Address => {}
@@ -218,12 +234,7 @@ impl Column {
     pub fn value<'a>(self, row: &Row<'a>) -> Value<'a> {
         let mapping = row.mapping;
         match self {
-            Self::Pid => Value::Number(row.target.pid.into()),
-            Self::Tid => option(row.target.tid.map(u64::from), Value::Number),
-            Self::Command => match &row.target.comm[..] {
-                b"" => Value::None,
-                comm => Value::Bytes(comm.into()),
-            },
+            Self::Pid | Self::Tid | Self::Command => self.whose(row.target),
             Self::Start => Value::Hex(mapping.start),
             Self::End => Value::Hex(mapping.end),
             Self::Size => Value::Size(mapping.end.saturating_sub(mapping.start)),
@@ -236,14 +247,13 @@ impl Column {
                 0 => Value::None,
                 _ => Value::Words(mapping.flags.smaps_names().collect()),
             },
+            Self::PageSize => option(mapping.page_size, Value::Size),
+            Self::Pkey => option(mapping.pkey.map(u64::from), Value::Number),
             Self::BuildId => match mapping.build_id {
                 BuildId::Present(id) => Value::Text(hex(id).into()),
                 _ => Value::None,
             },
-            Self::Deleted => match mapping.name {
-                NameRef::Path { deleted, .. } => option(deleted, Value::Bool),
-                _ => Value::None,
-            },
+            Self::Deleted => option(mapping.deleted, Value::Bool),
             Self::Marks => Value::Words(marks(mapping)),
             Self::Address => option(row.address, Value::Hex),
             Self::FileOffset => match (row.address, mapping.offset) {
@@ -257,6 +267,27 @@ impl Column {
                 NameRef::Unknown | NameRef::None | NameRef::PathTooLong => Value::None,
                 name => Value::Bytes(name.to_maps()),
             },
+        }
+    }
+
+    /// What it shows of a range of which nothing is known.
+    pub fn of_unknown<'a>(self, target: &'a Target, range: &Range<u64>) -> Value<'a> {
+        match self {
+            Self::Start => Value::Hex(range.start),
+            Self::End => Value::Hex(range.end),
+            Self::Size => Value::Size(range.end.saturating_sub(range.start)),
+            Self::Marks => Value::Words(vec![UNKNOWN]),
+            _ => self.whose(target),
+        }
+    }
+
+    /// What it shows of a process.
+    fn whose(self, target: &Target) -> Value<'_> {
+        match self {
+            Self::Pid => Value::Number(target.pid.into()),
+            Self::Tid => option(target.tid.map(u64::from), Value::Number),
+            Self::Command if !target.comm.is_empty() => Value::Bytes((&target.comm).into()),
+            _ => Value::None,
         }
     }
 }
@@ -298,6 +329,9 @@ pub fn kind(mapping: &MappingRef<'_>) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// How a range of which nothing is known is marked.
+pub const UNKNOWN: &str = "unknown";
 
 /// What the kernel has to say against a mapping.
 pub fn marks(mapping: &MappingRef<'_>) -> Vec<&'static str> {

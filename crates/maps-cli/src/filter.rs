@@ -77,19 +77,18 @@ impl Filter {
         self.files.is_some()
     }
 
+    /// Whether a range has addresses in the one that is wanted.
+    pub fn meets(&self, range: &Range<u64>) -> bool {
+        let Selection { start, end, .. } = self.selection;
+        range.end > start && (end == 0 || range.start < end)
+    }
+
     /// Whether a mapping is wanted, as far as it is known. What was changing while it was read is listed,
     /// marked, as the kernel does.
     pub fn wants(&self, mapping: &MappingRef<'_>) -> bool {
-        let Selection {
-            all,
-            none,
-            start,
-            end,
-            ..
-        } = self.selection;
+        let Selection { all, none, .. } = self.selection;
         let flags = mapping.flags;
-        mapping.end > start
-            && (end == 0 || mapping.start < end)
+        self.meets(&(mapping.start..mapping.end))
             && (mapping.marks.is_torn()
                 || (flags.known & !flags.set & all == 0 && flags.set & none == 0))
             && self.files.as_ref().is_none_or(|files| match mapping.name {

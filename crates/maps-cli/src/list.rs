@@ -4,15 +4,14 @@
 
 use crate::{
     capture,
-    columns::Row,
     filter::Filter,
-    listing::{Plan, Verdict},
+    listing::{Each, Item, Plan, Verdict},
     options::Options,
     output::{self, Output},
     processes::{self, Target},
     report::Report,
 };
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use maps_lockless::Completeness;
 use std::io::{self, BufWriter, IsTerminal};
@@ -74,14 +73,17 @@ impl Lister<'_> {
     fn one(
         &mut self,
         target: &Target,
-        read: impl FnOnce(&mut dyn FnMut(&Row<'_>) -> io::Result<()>) -> Result<Verdict>,
+        read: impl FnOnce(&mut Each<'_>) -> Result<Verdict>,
     ) -> Result<()> {
         self.out.begin(target)?;
-        let result = read(&mut |row| self.out.mapping(row));
+        let result = read(&mut |item| match item {
+            Item::Mapping(row) => self.out.mapping(row),
+            Item::Unknown(range) => self.out.unknown(target, range),
+        });
         match result {
             Ok(verdict) => {
                 self.out.end(target, Ok(&verdict))?;
-                self.judge(target, &verdict)
+                self.judge(target, verdict)
             }
             Err(error) => {
                 if !error.is::<io::Error>() {
@@ -93,7 +95,7 @@ impl Lister<'_> {
     }
 
     /// Tells a listing that is whole from one that is not.
-    fn judge(&mut self, target: &Target, verdict: &Verdict) -> Result<()> {
+    fn judge(&mut self, target: &Target, verdict: Verdict) -> Result<()> {
         match verdict.completeness {
             Completeness::Gone if target.named => {
                 let text = "it exited or called execve meanwhile: the listing is not complete";
@@ -105,8 +107,12 @@ impl Lister<'_> {
             }
             _ => {}
         }
-        if verdict.missing.is_empty() || verdict.totals.mappings > 0 {
+        let all_found = verdict.missing.is_empty() && verdict.unproved.is_empty();
+        if all_found || verdict.totals.mappings > 0 {
             self.report.listed();
+        }
+        for error in verdict.unproved {
+            self.report.failed(target, error)?;
         }
         if !target.named {
             // Of many processes, few have an address.
@@ -115,7 +121,7 @@ impl Lister<'_> {
             return Ok(());
         }
         for address in &verdict.missing {
-            let error: Error = anyhow!("nothing is mapped at {address:x}");
+            let error = anyhow!("nothing is mapped at {address:x}");
             self.report.failed(target, error)?;
         }
         Ok(())

@@ -8,13 +8,13 @@ use crate::{
     options::{Options, SourceOption},
     processes::Target,
 };
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use maps_lockless::{
-    CapturedProcess, Completeness, Error, Fields, Judgement, MappingRef, Process, Reader, Request,
+    CapturedProcess, Completeness, Fields, Judgement, MappingRef, Process, Reader, Request,
     Selection, Snapshot, Source,
     wire::{MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_WRITE},
 };
-use std::{io, time::Duration};
+use std::{io, ops::Range, time::Duration};
 
 /// How to read.
 pub struct Plan<'a> {
@@ -28,14 +28,19 @@ pub struct Plan<'a> {
 }
 
 /// What is known of a listing at its end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Verdict {
     pub source: Source,
     pub completeness: Completeness,
     pub judgement: Judgement,
     pub totals: Totals,
+    /// Ranges of which nothing is known: they may hold mappings that are not listed. In the order of
+    /// their addresses.
+    pub unknown: Vec<Range<u64>>,
     /// Addresses that no mapping holds.
     pub missing: Vec<u64>,
+    /// Why it is not known what is mapped at an address, one for each.
+    pub unproved: Vec<Error>,
 }
 
 /// Sums of the mappings that were wanted.
@@ -49,8 +54,15 @@ pub struct Totals {
     pub writable_executable: u64,
 }
 
-/// What is done with each mapping.
-pub type Each<'a> = dyn FnMut(&Row<'_>) -> io::Result<()> + 'a;
+/// What a listing is made of.
+pub enum Item<'a> {
+    Mapping(&'a Row<'a>),
+    /// A range of which nothing is known. It is no mapping.
+    Unknown(&'a Range<u64>),
+}
+
+/// What is done with each item.
+pub type Each<'a> = dyn FnMut(Item<'_>) -> io::Result<()> + 'a;
 
 impl<'a> Plan<'a> {
     pub fn new(options: &'a Options, filter: &'a Filter, columns: &[Column]) -> Self {
@@ -61,6 +73,8 @@ impl<'a> Plan<'a> {
             file_id: false,
             name: filter.needs_names(),
             build_id: false,
+            page_size: false,
+            pkey: false,
         };
         for column in columns {
             column.needs(&mut fields);
@@ -100,9 +114,7 @@ impl<'a> Plan<'a> {
         }
         let mut reader = self.open(&process)?;
         while let Some(batch) = reader.next_batch()? {
-            for mapping in batch.mappings() {
-                rows.add(&mapping?, None)?;
-            }
+            rows.add_all(batch.mappings(), batch.unknown())?;
         }
         let completeness = reader.completeness().unwrap_or(Completeness::Unknown);
         let judgement = reader.judgement().unwrap_or(Judgement::Unknown);
@@ -110,7 +122,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Reads all mappings at once.
-    pub fn snapshot(&self, process: &Process) -> Result<Snapshot, Error> {
+    pub fn snapshot(&self, process: &Process) -> Result<Snapshot, maps_lockless::Error> {
         let mut reader = self.open(process)?;
         match self.attempts {
             None => reader.snapshot(),
@@ -131,8 +143,8 @@ impl<'a> Plan<'a> {
     /// Opens the source that is asked for, or the best one.
     ///
     /// Where PROCMAP_QUERY and the text are left, the text is faster, but where the kernel selects few
-    /// mappings of many; and it has no build IDs.
-    fn open(&self, process: &Process) -> Result<Reader, Error> {
+    /// mappings of many; and it has neither build IDs nor sizes of pages.
+    fn open(&self, process: &Process) -> Result<Reader, maps_lockless::Error> {
         let open = |source| process.open_source(source, &self.request);
         match self.source {
             SourceOption::Lockless => open(Source::Lockless),
@@ -141,12 +153,17 @@ impl<'a> Plan<'a> {
             SourceOption::Auto => {
                 let selection = &self.request.selection;
                 let few = selection.all & MAPS_LOCKLESS_VMA_EXEC != 0 || selection.end != 0;
-                let unsupported = |error: &Error| error.is_unsupported();
+                let Fields {
+                    build_id,
+                    page_size,
+                    ..
+                } = self.request.fields;
+                let unsupported = |error: &maps_lockless::Error| error.is_unsupported();
                 match open(Source::Lockless) {
                     Err(error) if unsupported(&error) => {}
                     result => return result,
                 }
-                if few || self.request.fields.build_id {
+                if few || build_id || page_size {
                     match open(Source::Query) {
                         Err(error) if unsupported(&error) => {}
                         result => return result,
@@ -160,8 +177,11 @@ impl<'a> Plan<'a> {
     fn look_up(&self, process: &Process, mut rows: Rows<'_, '_>) -> Result<Verdict> {
         let lookup = process.lookup(&self.request)?;
         for &address in self.addresses {
-            let found = lookup.find(address)?;
-            rows.at(address, found.as_ref().map(|mapping| mapping.as_ref()))?;
+            match lookup.find(address) {
+                Ok(found) => rows.at(address, found.as_ref().map(|mapping| mapping.as_ref()))?,
+                Err(error) if error.is_unproved() => rows.unproved.push(error.into()),
+                Err(error) => return Err(error.into()),
+            }
         }
         // Each is of one moment, and nothing is said of all.
         let judgement = Judgement::Unknown;
@@ -175,7 +195,9 @@ struct Rows<'a, 'b> {
     target: &'a Target,
     each: &'a mut Each<'b>,
     totals: Totals,
+    unknown: Vec<Range<u64>>,
     missing: Vec<u64>,
+    unproved: Vec<Error>,
 }
 
 impl<'a, 'b> Rows<'a, 'b> {
@@ -185,8 +207,45 @@ impl<'a, 'b> Rows<'a, 'b> {
             target,
             each,
             totals: Totals::default(),
+            unknown: Vec::new(),
             missing: Vec::new(),
+            unproved: Vec::new(),
         }
+    }
+
+    /// Takes mappings and ranges of which nothing is known, both in the order of their addresses, in the
+    /// order of the addresses of both.
+    fn add_all<'m>(
+        &mut self,
+        mappings: impl Iterator<Item = Result<MappingRef<'m>, maps_lockless::Error>>,
+        unknown: impl Iterator<Item = Result<Range<u64>, maps_lockless::Error>>,
+    ) -> Result<()> {
+        let mut unknown = unknown.peekable();
+        for mapping in mappings {
+            let mapping = mapping?;
+            let is_before = |range: &Result<Range<u64>, _>| match range {
+                Ok(range) => range.start < mapping.start,
+                Err(_) => true,
+            };
+            while let Some(range) = unknown.next_if(is_before) {
+                self.add_unknown(range?)?;
+            }
+            self.add(&mapping, None)?;
+        }
+        for range in unknown {
+            self.add_unknown(range?)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a range of which nothing is known. What it holds may be wanted, whatever is asked for.
+    fn add_unknown(&mut self, range: Range<u64>) -> io::Result<()> {
+        if !self.filter.meets(&range) {
+            return Ok(());
+        }
+        (self.each)(Item::Unknown(&range))?;
+        self.unknown.push(range);
+        Ok(())
     }
 
     fn add(&mut self, mapping: &MappingRef<'_>, address: Option<u64>) -> io::Result<()> {
@@ -198,11 +257,11 @@ impl<'a, 'b> Rows<'a, 'b> {
         totals.bytes += mapping.end.saturating_sub(mapping.start);
         totals.marked += u64::from(mapping.marks.is_torn());
         totals.writable_executable += u64::from(is_writable_executable(mapping));
-        (self.each)(&Row {
+        (self.each)(Item::Mapping(&Row {
             target: self.target,
             mapping,
             address,
-        })
+        }))
     }
 
     fn at(&mut self, address: u64, found: Option<MappingRef<'_>>) -> io::Result<()> {
@@ -219,11 +278,19 @@ impl<'a, 'b> Rows<'a, 'b> {
     fn of(mut self, snapshot: &Snapshot, addresses: &[u64]) -> Result<Verdict> {
         for &address in addresses {
             let found = snapshot.find(address);
+            let mut unknown = snapshot.unknown.iter();
+            if found.is_none() && unknown.any(|range| range.contains(&address)) {
+                self.unproved.push(anyhow!(
+                    "what is mapped at {address:x} is not known, for the process was changing its \
+                     mappings: read them again"
+                ));
+                continue;
+            }
             self.at(address, found.map(|mapping| mapping.as_ref()))?;
         }
-        let all = snapshot.mappings.iter().filter(|_| addresses.is_empty());
-        for mapping in all {
-            self.add(&mapping.as_ref(), None)?;
+        if addresses.is_empty() {
+            let mappings = snapshot.mappings.iter().map(|mapping| Ok(mapping.as_ref()));
+            self.add_all(mappings, snapshot.unknown.iter().cloned().map(Ok))?;
         }
         Ok(self.end(snapshot.source, snapshot.completeness, snapshot.judgement))
     }
@@ -234,7 +301,9 @@ impl<'a, 'b> Rows<'a, 'b> {
             completeness,
             judgement,
             totals: self.totals,
+            unknown: self.unknown,
             missing: self.missing,
+            unproved: self.unproved,
         }
     }
 }

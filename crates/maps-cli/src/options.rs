@@ -22,7 +22,7 @@ const TRUTH: &str = "Tearing";
     version,
     long_version = concat!(
         env!("CARGO_PKG_VERSION"),
-        "\nreads maps_lockless ABI version 1, captures version 1; writes JSON schema version 1"
+        "\nreads maps_lockless ABI version 1, captures versions 1 and 2; writes captures version 2, JSON schema version 1"
     ),
     disable_help_flag = true,
     override_usage = "lsmaps [OPTIONS] PID...\n       lsmaps [OPTIONS] --comm NAME | --all | --from-file FILE",

@@ -7,6 +7,7 @@ use crate::{
     filter::Filter,
     listing::Plan,
     options::{Options, SourceOption},
+    output::text,
     processes::{self, NoneRunning, Target},
     report::Report,
 };
@@ -116,10 +117,11 @@ impl Watch<'_> {
                 }
                 Event::Changed { before, after } => {
                     let changes = self.changes.wanted(&before, &after);
-                    if changes.is_empty() {
+                    if changes.is_empty() && self.changes.unknown(&after) == 0 {
                         continue;
                     }
-                    let note = format!("{}, {}", count(changes.len()), after.judgement);
+                    let changed = count(changes.len());
+                    let note = format!("{changed}, {}", self.believed(&after));
                     self.changes.title(&mut out, target, &note)?;
                     for change in &changes {
                         self.changes.write(&mut out, target, change)?;
@@ -162,7 +164,16 @@ impl Watch<'_> {
             "{} mappings, from {}, {}",
             wanted.count(),
             snapshot.source,
-            snapshot.judgement
+            self.believed(snapshot)
         )
+    }
+
+    /// What may be believed of a snapshot.
+    fn believed(&self, snapshot: &Snapshot) -> String {
+        let judgement = snapshot.judgement;
+        match self.changes.unknown(snapshot) {
+            0 => judgement.to_string(),
+            count => format!("{judgement}, {}", text::unknown(count)),
+        }
     }
 }

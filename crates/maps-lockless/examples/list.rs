@@ -23,6 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         write_line(&mut out, &mapping.as_ref())?;
     }
     out.flush()?;
+    for range in &snapshot.unknown {
+        eprintln!("{:x}-{:x}: may hold more", range.start, range.end);
+    }
     eprintln!(
         "{} mappings from {}: {}",
         snapshot.mappings.len(),

@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | [`MAGIC`] |
-//! | 4 | version of the format: 1 |
+//! | 4 | version of the format: 2, or 1 |
 //! | 4 | flags: 0 |
 //!
 //! and then frames. A frame is:
@@ -20,9 +20,9 @@
 //! | 4 | CRC-32 (IEEE) of the 12 bytes before and of the payload |
 //! | n | payload: one snapshot |
 //!
-//! A payload is a [`Head`], as many torn ranges as it says, and as many [`Entry`]s. Version 1 is frozen:
-//! these types are not the library's own, which may grow. Another layout is another version of the
-//! format, and this one stays readable.
+//! What a payload is, [`v1`] and [`v2`] say. Each version is frozen: its types are not the library's own,
+//! which may grow. Another layout is another version of the format, and these stay readable. Version 2 is
+//! written.
 //!
 //! # Bincode
 //!
@@ -33,12 +33,12 @@
 //! the configuration used it writes a number as it is, little-endian, a bool or the mark of an Option as
 //! a byte of 0 or 1, the number of an enum's variant as 4 bytes, and the length of bytes or text as 8
 //! bytes before them. Code that does the same can replace it without a new version of the format, and
-//! another encoding can follow as version 2.
+//! another encoding can follow as version 3.
 
-use crate::{
-    BuildId, Completeness, Device, Error, Judgement, Mapping, Marks, Name, Snapshot, Source, Token,
-    VmaFlags,
-};
+mod v1;
+mod v2;
+
+use crate::{Error, Snapshot};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -50,7 +50,8 @@ use std::{
 
 /// The first byte is no text, the line ends notice a transfer as text.
 const MAGIC: [u8; 8] = *b"\x89MAPS\r\n\x1a";
-const VERSION: u32 = 1;
+/// The version that is written, the highest one that is read.
+const VERSION: u32 = 2;
 const HEADER: u32 = 16;
 
 const SNAPSHOT: [u8; 4] = *b"SNAP";
@@ -142,7 +143,7 @@ impl<W: Write> CaptureWriter<W> {
     /// Adds a snapshot. Where writing fails, the capture is broken, and who reads it will notice.
     pub fn add(&mut self, process: &CapturedProcess) -> Result<(), Error> {
         self.payload.clear();
-        encode(process, &mut self.payload)?;
+        v2::encode(process, &mut self.payload)?;
         self.frame(SNAPSHOT)
     }
 
@@ -173,9 +174,14 @@ impl<W: Write> CaptureWriter<W> {
 /// The bytes may come from anybody: memory grows with what is really there, and up to a limit. What is
 /// read was written so; that mappings are in order and apart is not checked. The first error is the
 /// last item. Without error, the capture was read to its end, and is whole.
+///
+/// That a snapshot is consistent is not believed but proved again, by the
+/// [`evidence`](Snapshot::evidence) that the capture keeps. Captures of version 1 keep none: of their
+/// snapshots the judgement is [`Judgement::Unknown`](crate::Judgement::Unknown).
 #[derive(Debug)]
 pub struct CaptureReader<R: Read> {
     input: R,
+    version: u32,
     limit: u32,
     /// Bytes read.
     at: u64,
@@ -189,6 +195,7 @@ impl<R: Read> CaptureReader<R> {
     pub fn new(input: R) -> Result<Self, Error> {
         let mut reader = Self {
             input,
+            version: VERSION,
             limit: DEFAULT_LIMIT,
             at: 0,
             frames: 0,
@@ -203,9 +210,10 @@ impl<R: Read> CaptureReader<R> {
         let Some((_, [version, flags])) = numbers(&reader.buffer).filter(|_| whole) else {
             return Err(Error::capture(reader.at, Fault::Truncated));
         };
+        reader.version = version;
         match (version, flags) {
-            (VERSION, 0) => Ok(reader),
-            (VERSION, _) => Err(Error::capture(12, Fault::Flags(flags))),
+            (1..=VERSION, 0) => Ok(reader),
+            (1..=VERSION, _) => Err(Error::capture(12, Fault::Flags(flags))),
             _ => Err(Error::capture(8, Fault::Version(version))),
         }
     }
@@ -261,7 +269,11 @@ impl<R: Read> CaptureReader<R> {
             };
         }
         self.frames = self.frames.saturating_add(1);
-        match decode(&self.buffer) {
+        let decoded = match self.version {
+            1 => v1::decode(&self.buffer),
+            _ => v2::decode(&self.buffer),
+        };
+        match decoded {
             Ok(process) => Ok(Some(process)),
             Err(at) => {
                 let payload = begin + u64::from(FRAME);
@@ -309,7 +321,7 @@ impl fmt::Display for Fault {
             ),
             Self::Version(version) => write!(
                 f,
-                "version {version} of the format is not known, {VERSION} is: try a newer release"
+                "version {version} of the format is not known, those up to {VERSION} are: try a newer release"
             ),
             Self::Flags(flags) => {
                 write!(f, "flags {flags:#x} are not known: try a newer release")
@@ -364,218 +376,6 @@ fn numbers<const N: usize>(bytes: &[u8]) -> Option<([u8; 16], [u32; N])> {
     Some((all, last))
 }
 
-/// What a payload begins with.
-#[derive(Serialize, Deserialize)]
-struct Head<'a> {
-    pid: u32,
-    tid: Option<u32>,
-    label: &'a str,
-    seconds: u64,
-    nanoseconds: u32,
-    source: Origin,
-    completeness: Whole,
-    judgement: Moment,
-    /// `mm_id` and `count`.
-    token: Option<(u64, u64)>,
-    torn: u64,
-    mappings: u64,
-}
-
-/// [`Source`] of version 1. The order of the variants is the format's, here and below.
-#[derive(Serialize, Deserialize)]
-enum Origin {
-    Lockless,
-    Query,
-    Maps,
-}
-
-/// [`Completeness`] of version 1.
-#[derive(Serialize, Deserialize)]
-enum Whole {
-    Complete,
-    Gone,
-    NoAddressSpace,
-    Unknown,
-}
-
-/// [`Judgement`] of version 1.
-#[derive(Serialize, Deserialize)]
-enum Moment {
-    Consistent,
-    PossiblyTorn,
-    Unknown,
-}
-
-/// [`Mapping`] of version 1.
-#[derive(Serialize, Deserialize)]
-struct Entry<'a> {
-    start: u64,
-    end: u64,
-    vma_start: u64,
-    flags_set: u64,
-    flags_known: u64,
-    offset: Option<u64>,
-    /// Major and minor number.
-    device: Option<(u32, u32)>,
-    inode: Option<u64>,
-    #[serde(borrow)]
-    name: Called<'a>,
-    #[serde(borrow)]
-    build_id: Id<'a>,
-    unstable: bool,
-    withheld: bool,
-    clipped: bool,
-}
-
-/// [`Name`] of version 1.
-#[derive(Serialize, Deserialize)]
-enum Called<'a> {
-    Unknown,
-    None,
-    /// With [`Name::Path::deleted`].
-    Path(&'a [u8], Option<bool>),
-    PathTooLong,
-    Anon(&'a [u8]),
-    AnonShmem(&'a [u8]),
-    Heap,
-    Stack,
-    Special(&'a [u8]),
-}
-
-/// [`BuildId`] of version 1.
-#[derive(Serialize, Deserialize)]
-enum Id<'a> {
-    Unknown,
-    Absent,
-    NotResident,
-    Present(&'a [u8]),
-}
-
-fn encode(process: &CapturedProcess, payload: &mut Vec<u8>) -> Result<(), Error> {
-    let snapshot = &process.snapshot;
-    let head = Head {
-        pid: process.pid,
-        tid: process.tid,
-        label: &process.label,
-        seconds: process.time.as_secs(),
-        nanoseconds: process.time.subsec_nanos(),
-        source: match snapshot.source {
-            Source::Lockless => Origin::Lockless,
-            Source::Query => Origin::Query,
-            Source::Maps => Origin::Maps,
-        },
-        completeness: match snapshot.completeness {
-            Completeness::Complete => Whole::Complete,
-            Completeness::Gone => Whole::Gone,
-            Completeness::NoAddressSpace => Whole::NoAddressSpace,
-            Completeness::Unknown => Whole::Unknown,
-        },
-        judgement: match snapshot.judgement {
-            Judgement::Consistent => Moment::Consistent,
-            Judgement::PossiblyTorn => Moment::PossiblyTorn,
-            Judgement::Unknown => Moment::Unknown,
-        },
-        token: snapshot.token.map(|token| (token.mm_id, token.count)),
-        torn: snapshot.torn.len() as u64,
-        mappings: snapshot.mappings.len() as u64,
-    };
-    put(&head, Head::is_valid, payload)?;
-    for range in &snapshot.torn {
-        put(&(range.start, range.end), is_range, payload)?;
-    }
-    for mapping in &snapshot.mappings {
-        put(&Entry::from(mapping), Entry::is_valid, payload)?;
-    }
-    Ok(())
-}
-
-impl<'a> From<&'a Mapping> for Entry<'a> {
-    fn from(mapping: &'a Mapping) -> Self {
-        Self {
-            start: mapping.start,
-            end: mapping.end,
-            vma_start: mapping.vma_start,
-            flags_set: mapping.flags.set,
-            flags_known: mapping.flags.known,
-            offset: mapping.offset,
-            device: mapping.device.map(|device| (device.major, device.minor)),
-            inode: mapping.inode,
-            name: match &mapping.name {
-                Name::Unknown => Called::Unknown,
-                Name::None => Called::None,
-                Name::Path { path, deleted } => Called::Path(path, *deleted),
-                Name::PathTooLong => Called::PathTooLong,
-                Name::Anon(name) => Called::Anon(name),
-                Name::AnonShmem(name) => Called::AnonShmem(name),
-                Name::Heap => Called::Heap,
-                Name::Stack => Called::Stack,
-                Name::Special(name) => Called::Special(name),
-            },
-            build_id: match &mapping.build_id {
-                BuildId::Unknown => Id::Unknown,
-                BuildId::Absent => Id::Absent,
-                BuildId::NotResident => Id::NotResident,
-                BuildId::Present(id) => Id::Present(id),
-            },
-            unstable: mapping.marks.unstable,
-            withheld: mapping.marks.withheld,
-            clipped: mapping.marks.clipped,
-        }
-    }
-}
-
-impl Head<'_> {
-    fn is_valid(&self) -> bool {
-        self.nanoseconds < 1_000_000_000
-    }
-}
-
-impl Entry<'_> {
-    fn is_valid(&self) -> bool {
-        self.vma_start <= self.start && self.start <= self.end
-    }
-
-    fn to_mapping(&self) -> Mapping {
-        Mapping {
-            start: self.start,
-            end: self.end,
-            vma_start: self.vma_start,
-            flags: VmaFlags {
-                set: self.flags_set,
-                known: self.flags_known,
-            },
-            offset: self.offset,
-            device: self.device.map(|(major, minor)| Device { major, minor }),
-            inode: self.inode,
-            name: match self.name {
-                Called::Unknown => Name::Unknown,
-                Called::None => Name::None,
-                Called::Path(path, deleted) => Name::Path {
-                    path: path.to_vec(),
-                    deleted,
-                },
-                Called::PathTooLong => Name::PathTooLong,
-                Called::Anon(name) => Name::Anon(name.to_vec()),
-                Called::AnonShmem(name) => Name::AnonShmem(name.to_vec()),
-                Called::Heap => Name::Heap,
-                Called::Stack => Name::Stack,
-                Called::Special(name) => Name::Special(name.to_vec()),
-            },
-            build_id: match self.build_id {
-                Id::Unknown => BuildId::Unknown,
-                Id::Absent => BuildId::Absent,
-                Id::NotResident => BuildId::NotResident,
-                Id::Present(id) => BuildId::Present(id.to_vec()),
-            },
-            marks: Marks {
-                unstable: self.unstable,
-                withheld: self.withheld,
-                clipped: self.clipped,
-            },
-        }
-    }
-}
-
 fn is_range(&(start, end): &(u64, u64)) -> bool {
     start <= end
 }
@@ -598,13 +398,40 @@ fn put<T: Serialize>(
     Ok(())
 }
 
-/// The rest of a payload.
+/// The values of a payload, one behind the other.
 struct Values<'a> {
     payload: &'a [u8],
     at: usize,
 }
 
 impl<'a> Values<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        Self { payload, at: 0 }
+    }
+
+    /// So many values, each as `T`. The count is believed no more than there are bytes: a value that has
+    /// none ends it.
+    fn take_all<T: Deserialize<'a>, U>(
+        &mut self,
+        count: u64,
+        valid: impl Fn(&T) -> bool,
+        convert: impl Fn(T) -> U,
+    ) -> Result<Vec<U>, usize> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(convert(self.take(&valid)?));
+        }
+        Ok(all)
+    }
+
+    /// Fails where the payload goes on.
+    fn end(&self) -> Result<(), usize> {
+        match self.at == self.payload.len() {
+            true => Ok(()),
+            false => Err(self.at),
+        }
+    }
+
     /// The next value, if it is one that `valid` takes. Fails with where it would begin.
     fn take<T: Deserialize<'a>>(&mut self, valid: impl FnOnce(&T) -> bool) -> Result<T, usize> {
         let rest = self.payload.get(self.at..).unwrap_or_default();
@@ -616,53 +443,6 @@ impl<'a> Values<'a> {
             _ => Err(self.at),
         }
     }
-}
-
-/// Fails with where in the payload something is wrong.
-fn decode(payload: &[u8]) -> Result<CapturedProcess, usize> {
-    let mut values = Values { payload, at: 0 };
-    let head: Head<'_> = values.take(Head::is_valid)?;
-    // The counts are believed no more than there are bytes: a value that has none ends it.
-    let mut torn = Vec::new();
-    for _ in 0..head.torn {
-        let (start, end) = values.take(is_range)?;
-        torn.push(start..end);
-    }
-    let mut mappings = Vec::new();
-    for _ in 0..head.mappings {
-        let entry = values.take(Entry::is_valid)?;
-        mappings.push(entry.to_mapping());
-    }
-    if values.at != payload.len() {
-        return Err(values.at);
-    }
-    Ok(CapturedProcess {
-        pid: head.pid,
-        tid: head.tid,
-        label: head.label.into(),
-        time: Duration::new(head.seconds, head.nanoseconds),
-        snapshot: Snapshot {
-            mappings,
-            source: match head.source {
-                Origin::Lockless => Source::Lockless,
-                Origin::Query => Source::Query,
-                Origin::Maps => Source::Maps,
-            },
-            completeness: match head.completeness {
-                Whole::Complete => Completeness::Complete,
-                Whole::Gone => Completeness::Gone,
-                Whole::NoAddressSpace => Completeness::NoAddressSpace,
-                Whole::Unknown => Completeness::Unknown,
-            },
-            judgement: match head.judgement {
-                Moment::Consistent => Judgement::Consistent,
-                Moment::PossiblyTorn => Judgement::PossiblyTorn,
-                Moment::Unknown => Judgement::Unknown,
-            },
-            torn,
-            token: head.token.map(|(mm_id, count)| Token { mm_id, count }),
-        },
-    })
 }
 
 #[cfg(test)]

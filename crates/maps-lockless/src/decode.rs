@@ -10,21 +10,24 @@
 use crate::{
     BuildId, MappingRef,
     wire::{
-        MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_SELECTED, MAPS_LOCKLESS_BATCH_SIZE_VER0,
-        MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT,
-        MAPS_LOCKLESS_RECORD_SIZE_VER0, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VERSION,
-        maps_lockless_batch, maps_lockless_vma,
+        MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_FIRST, MAPS_LOCKLESS_BATCH_SELECTED,
+        MAPS_LOCKLESS_BATCH_SIZE_VER0, MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DELETED,
+        MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT, MAPS_LOCKLESS_FILE_DELETED,
+        MAPS_LOCKLESS_FILE_SIZE_VER0, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_TYPE_FILE,
+        MAPS_LOCKLESS_TYPE_UNKNOWN, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_UNKNOWN_SIZE_VER0,
+        MAPS_LOCKLESS_VERSION, MAPS_LOCKLESS_VMA_SIZE_VER0, maps_lockless_batch,
+        maps_lockless_file, maps_lockless_unknown, maps_lockless_vma,
     },
 };
-use core::{fmt, iter::FusedIterator, mem::offset_of};
+use core::{fmt, iter::FusedIterator, mem::offset_of, ops::Range};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// What a header has at least, whichever kernel it is from.
+/// The bytes that a header has at least, whichever kernel it is from.
 const HEADER: usize = MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize;
-/// What the fixed part of a VMA's record has at least.
-const FIXED: usize = MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize;
-/// `type` and `size`, which every record of every type begins with.
+/// `type`, `fixed_size` and `size`, which every record of every type begins with.
 const RECORD_HEAD: usize = 8;
+/// No build ID of this format is longer.
+const BUILD_ID_MAX: u32 = 20;
 
 /// Why bytes could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +56,12 @@ pub enum DecodeErrorKind {
     BadCount,
     /// A range that ends before it begins.
     BadRange,
-    /// A name whose bytes are not in the batch.
+    /// A name or a path that does not fit into its record.
     BadName,
-    /// A build ID whose bytes are not in the batch.
+    /// A build ID that does not fit into its record, or is longer than 20 bytes.
     BadBuildId,
+    /// A mapping refers to a file's record, and no such record stands before it in the batch.
+    BadFile,
 }
 
 impl fmt::Display for DecodeError {
@@ -75,8 +80,9 @@ impl fmt::Display for DecodeError {
             DecodeErrorKind::BadSize => "impossible size",
             DecodeErrorKind::BadCount => "wrong number of records",
             DecodeErrorKind::BadRange => "a range that ends before it begins",
-            DecodeErrorKind::BadName => "a name outside the batch",
-            DecodeErrorKind::BadBuildId => "a build ID outside the batch",
+            DecodeErrorKind::BadName => "a name or a path that does not fit into its record",
+            DecodeErrorKind::BadBuildId => "an impossible build ID",
+            DecodeErrorKind::BadFile => "a mapping of a file that the batch does not tell of",
         };
         write!(f, "{what}, at offset {}", self.offset)
     }
@@ -128,10 +134,10 @@ impl<'a> Batch<'a> {
             return error(4, UnsupportedVersion(header.version));
         }
         let (header_size, size) = (usize::from(header.header_size), header.size as usize);
-        if header_size < HEADER || header_size % 8 != 0 {
+        if header_size < HEADER {
             return error(6, BadSize);
         }
-        if size < header_size || size % 8 != 0 {
+        if size < header_size {
             return error(8, BadSize);
         }
         let Some(bytes) = bytes.get(..size) else {
@@ -156,31 +162,48 @@ impl<'a> Batch<'a> {
         self.header.flags & MAPS_LOCKLESS_BATCH_FINAL != 0
     }
 
+    /// Whether the listing begins with this batch.
+    pub fn is_first(&self) -> bool {
+        self.header.flags & MAPS_LOCKLESS_BATCH_FIRST != 0
+    }
+
     /// Whether VMAs may have been left out because they were not asked for.
     pub fn is_selected(&self) -> bool {
         self.header.flags & MAPS_LOCKLESS_BATCH_SELECTED != 0
     }
 
-    /// The VMAs, as every source tells them. What is no VMA is passed over.
+    /// The VMAs, as every source tells them, each with what is known of the file that it maps.
+    ///
+    /// Records of any other type are passed over: see [`Batch::unknown`] for the ranges of which the
+    /// kernel could not tell what they hold.
     #[inline]
     pub fn mappings(
         &self,
     ) -> impl FusedIterator<Item = Result<MappingRef<'a>, DecodeError>> + use<'a> {
         Mappings {
             records: self.records(),
-            reported: self.header.vma_flags,
+            header: self.header,
         }
     }
 
-    /// The records. A type that is not known here comes as [`Record::Unknown`].
+    /// The ranges that may hold mappings which the batch does not show: the kernel could not prove
+    /// that nothing is mapped there. None of them is a mapping.
+    #[inline]
+    pub fn unknown(&self) -> impl FusedIterator<Item = Result<Range<u64>, DecodeError>> + use<'a> {
+        UnknownRanges(self.records())
+    }
+
+    /// The records. A type that is not known here comes as [`Record::Other`].
     #[inline]
     pub fn records(&self) -> Records<'a> {
+        let header_size = usize::from(self.header.header_size);
         Records {
             batch: self.bytes,
-            header_size: usize::from(self.header.header_size),
-            offset: usize::from(self.header.header_size),
+            header_size,
+            offset: header_size,
             left: self.header.count,
             failed: false,
+            last_file: None,
         }
     }
 }
@@ -221,13 +244,17 @@ impl<'a> Iterator for Batches<'a> {
 impl FusedIterator for Batches<'_> {}
 
 /// A record of a batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Record<'a> {
     /// A VMA.
     Vma(Vma<'a>),
-    /// Something that a later kernel knows and this decoder does not.
-    Unknown {
+    /// A file, which VMAs behind it map.
+    File(File<'a>),
+    /// A range that may hold mappings which the listing does not show. It is no mapping.
+    Unknown(Range<u64>),
+    /// A record that a later kernel knows and this decoder does not.
+    Other {
         /// The record's type.
         r#type: u16,
         /// All its bytes.
@@ -235,23 +262,41 @@ pub enum Record<'a> {
     },
 }
 
-/// A VMA's record, with its name.
+/// A VMA's record, with its name and the file that it maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Vma<'a> {
     /// The fixed part. What [`valid`](maps_lockless_vma::valid) does not name is not known.
     pub fields: maps_lockless_vma,
     /// The name's bytes: raw, not terminated, not escaped. What they are, `name_kind` tells.
     pub name: &'a [u8],
-    /// The build ID's bytes, see [`Vma::build_id`].
+    /// The file that is mapped. [`None`] where none is, or no field of files was asked for.
+    pub file: Option<File<'a>>,
+}
+
+/// A file's record, with its path.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// The fixed part. What [`valid`](maps_lockless_file::valid) does not name is not known.
+    pub fields: maps_lockless_file,
+    /// The path's bytes: raw, not terminated, not escaped.
+    pub path: &'a [u8],
+    /// The build ID's bytes, see [`File::build_id`].
     id: &'a [u8],
 }
 
-impl<'a> Vma<'a> {
-    /// The build ID of the mapped file.
+impl<'a> File<'a> {
+    /// Whether the file was unlinked. [`None`] where that is not known.
+    #[inline]
+    pub fn deleted(&self) -> Option<bool> {
+        let known = self.fields.valid & MAPS_LOCKLESS_FIELD_DELETED != 0;
+        known.then_some(self.fields.flags & MAPS_LOCKLESS_FILE_DELETED != 0)
+    }
+
+    /// The build ID.
     #[inline]
     pub fn build_id(&self) -> BuildId<&'a [u8]> {
         if self.fields.valid & MAPS_LOCKLESS_FIELD_BUILD_ID == 0 {
-            if self.fields.flags & MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT != 0 {
+            if self.fields.flags & MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT != 0 {
                 BuildId::NotResident
             } else {
                 BuildId::Unknown
@@ -268,9 +313,88 @@ impl<'a> Vma<'a> {
 #[derive(Clone, Copy)]
 struct Raw<'a> {
     r#type: u16,
+    /// Bytes of the fixed part, no more than `bytes` has.
+    fixed: usize,
     /// Where it begins in the batch.
     at: usize,
     bytes: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    /// The record that begins at `at` in `batch`, and ends in it.
+    #[inline]
+    fn parse(batch: &'a [u8], at: usize) -> Result<Self, DecodeError> {
+        use DecodeErrorKind::*;
+
+        let rest = batch.get(at..).unwrap_or_default();
+        let Some(&[t0, t1, f0, f1, s0, s1, s2, s3]) = rest.first_chunk::<RECORD_HEAD>() else {
+            return error(at, Truncated);
+        };
+        let fixed = usize::from(u16::from_ne_bytes([f0, f1]));
+        let size = u32::from_ne_bytes([s0, s1, s2, s3]) as usize;
+        if size < RECORD_HEAD || size % 8 != 0 {
+            return error(at + 4, BadSize);
+        }
+        let Some(bytes) = rest.get(..size) else {
+            return error(at + 4, Truncated);
+        };
+        if fixed > size {
+            return error(at + 2, BadSize);
+        }
+        Ok(Self {
+            r#type: u16::from_ne_bytes([t0, t1]),
+            fixed,
+            at,
+            bytes,
+        })
+    }
+
+    /// The fixed part of a record whose type is known, and has had `least` bytes from the beginning.
+    #[inline]
+    fn fixed<T: FromBytes + IntoBytes>(&self, least: u32) -> Result<T, DecodeError> {
+        if self.fixed < least as usize {
+            return error(self.at + 2, DecodeErrorKind::BadSize);
+        }
+        Ok(prefix(&self.bytes[..self.fixed]))
+    }
+
+    /// The `len` bytes that begin at `at` in the record, and where those that pad them end. [`None`]
+    /// where the record ends before.
+    #[inline]
+    fn blob(&self, at: usize, len: u32) -> Option<(&'a [u8], usize)> {
+        let len = len as usize;
+        let end = at.checked_add(len.checked_next_multiple_of(8)?)?;
+        let blob = self.bytes.get(at..end)?.get(..len)?;
+        Some((blob, end))
+    }
+
+    /// This record, as a file's.
+    #[inline]
+    fn file(&self) -> Result<File<'a>, DecodeError> {
+        let at = self.at;
+        let fields: maps_lockless_file = self.fixed(MAPS_LOCKLESS_FILE_SIZE_VER0)?;
+        let Some((path, end)) = self.blob(self.fixed, fields.path_len) else {
+            let at = at + offset_of!(maps_lockless_file, path_len);
+            return error(at, DecodeErrorKind::BadName);
+        };
+        let id = self.blob(end, fields.build_id_len);
+        let Some((id, _)) = id.filter(|_| fields.build_id_len <= BUILD_ID_MAX) else {
+            let at = at + offset_of!(maps_lockless_file, build_id_len);
+            return error(at, DecodeErrorKind::BadBuildId);
+        };
+        Ok(File { fields, path, id })
+    }
+
+    /// This record, as a range of which nothing is known.
+    #[inline]
+    fn unknown(&self) -> Result<Range<u64>, DecodeError> {
+        let fields: maps_lockless_unknown = self.fixed(MAPS_LOCKLESS_UNKNOWN_SIZE_VER0)?;
+        if fields.end < fields.start {
+            let at = self.at + offset_of!(maps_lockless_unknown, start);
+            return error(at, DecodeErrorKind::BadRange);
+        }
+        Ok(fields.start..fields.end)
+    }
 }
 
 /// The records of a batch. See [`Batch::records`].
@@ -281,6 +405,9 @@ pub struct Records<'a> {
     offset: usize,
     left: u32,
     failed: bool,
+    /// The file that the last VMA with a file maps, and where its record begins. Neighbouring VMAs
+    /// often map the same, which is then checked once.
+    last_file: Option<(u32, File<'a>)>,
 }
 
 impl<'a> Records<'a> {
@@ -293,76 +420,60 @@ impl<'a> Records<'a> {
         let raw = match (self.left, self.offset < self.batch.len()) {
             (0, false) => return None,
             (0, true) | (_, false) => error(self.offset, DecodeErrorKind::BadCount),
-            (_, true) => self.raw(),
+            (_, true) => Raw::parse(self.batch, self.offset),
         };
+        if let Ok(raw) = &raw {
+            self.offset += raw.bytes.len();
+        }
         self.left = self.left.saturating_sub(1);
         self.failed = raw.is_err();
         Some(raw)
     }
 
+    /// Ends the iteration for good where a record is broken.
     #[inline]
-    fn raw(&mut self) -> Result<Raw<'a>, DecodeError> {
-        use DecodeErrorKind::*;
-
-        let at = self.offset;
-        let rest = self.batch.get(at..).unwrap_or_default();
-        let Some(&[t0, t1, _, _, s0, s1, s2, s3]) = rest.first_chunk::<RECORD_HEAD>() else {
-            return error(at, Truncated);
-        };
-        let r#type = u16::from_ne_bytes([t0, t1]);
-        let size = u32::from_ne_bytes([s0, s1, s2, s3]) as usize;
-        if size < RECORD_HEAD || size % 8 != 0 {
-            return error(at + 4, BadSize);
-        }
-        let Some(bytes) = rest.get(..size) else {
-            return error(at + 4, Truncated);
-        };
-        self.offset = at + size;
-        Ok(Raw { r#type, at, bytes })
+    fn checked<T>(&mut self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
+        self.failed |= result.is_err();
+        result
     }
 
-    /// The record that was stepped over last, as a VMA's.
+    /// The record as a VMA's.
     #[inline]
-    fn vma(&mut self, Raw { at, bytes, .. }: Raw<'a>) -> Result<Vma<'a>, DecodeError> {
-        let vma = self.checked_vma(at, bytes);
-        self.failed = vma.is_err();
-        vma
-    }
-
-    #[inline]
-    fn checked_vma(&self, at: usize, bytes: &'a [u8]) -> Result<Vma<'a>, DecodeError> {
+    fn vma(&mut self, raw: Raw<'a>) -> Result<Vma<'a>, DecodeError> {
         use DecodeErrorKind::*;
 
-        if bytes.len() < FIXED {
-            return error(at + 4, BadSize);
-        }
-        let fixed = usize::from(u16::from_ne_bytes([bytes[2], bytes[3]]));
-        if fixed < FIXED || fixed % 8 != 0 || fixed > bytes.len() {
-            return error(at + 2, BadSize);
-        }
-        let fields: maps_lockless_vma = prefix(&bytes[..fixed]);
+        let fields: maps_lockless_vma = raw.fixed(MAPS_LOCKLESS_VMA_SIZE_VER0)?;
         if fields.end < fields.start || fields.start < fields.vma_start {
-            return error(at + offset_of!(maps_lockless_vma, start), BadRange);
+            return error(raw.at + offset_of!(maps_lockless_vma, start), BadRange);
         }
-        let Some(name) = self.blob(fields.name_off, fields.name_len) else {
-            return error(at + offset_of!(maps_lockless_vma, name_off), BadName);
+        let Some((name, _)) = raw.blob(raw.fixed, fields.name_len) else {
+            return error(raw.at + offset_of!(maps_lockless_vma, name_len), BadName);
         };
-        let Some(id) = self.blob(fields.build_id_off, fields.build_id_len) else {
-            return error(at + offset_of!(maps_lockless_vma, build_id_off), BadBuildId);
+        let file = match (fields.file, self.last_file) {
+            (0, _) => None,
+            (offset, Some((last, file))) if offset == last => Some(file),
+            (offset, _) => {
+                let Some(file) = self.file_before(raw.at, offset as usize) else {
+                    return error(raw.at + offset_of!(maps_lockless_vma, file), BadFile);
+                };
+                self.last_file = Some((offset, file));
+                Some(file)
+            }
         };
-        Ok(Vma { fields, name, id })
+        Ok(Vma { fields, name, file })
     }
 
-    /// Bytes that go with the record before `offset`: they stand in it, or in one before it.
+    /// The file's record at `offset`, which ends before the record at `at`.
     #[inline]
-    fn blob(&self, off: u32, len: u32) -> Option<&'a [u8]> {
-        if len == 0 {
-            return Some(&[]);
+    fn file_before(&self, at: usize, offset: usize) -> Option<File<'a>> {
+        if offset % 8 != 0 || offset < self.header_size {
+            return None;
         }
-        let off = off as usize;
-        (off >= self.header_size)
-            .then_some(&self.batch[..self.offset])
-            .and_then(|seen| seen.get(off..off.checked_add(len as usize)?))
+        let raw = Raw::parse(self.batch.get(..at)?, offset).ok()?;
+        if raw.r#type != MAPS_LOCKLESS_TYPE_FILE {
+            return None;
+        }
+        raw.file().ok()
     }
 }
 
@@ -373,12 +484,14 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let record = self.step()?.and_then(|raw| match raw.r#type {
             MAPS_LOCKLESS_TYPE_VMA => self.vma(raw).map(Record::Vma),
-            r#type => Ok(Record::Unknown {
+            MAPS_LOCKLESS_TYPE_FILE => raw.file().map(Record::File),
+            MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(Record::Unknown),
+            r#type => Ok(Record::Other {
                 r#type,
                 bytes: raw.bytes,
             }),
         });
-        Some(record)
+        Some(self.checked(record))
     }
 }
 
@@ -389,8 +502,7 @@ impl FusedIterator for Records<'_> {}
 /// It makes no [`Record`]: moving so large a value costs more than decoding it.
 struct Mappings<'a> {
     records: Records<'a>,
-    /// The header's `vma_flags`.
-    reported: u64,
+    header: maps_lockless_batch,
 }
 
 impl<'a> Iterator for Mappings<'a> {
@@ -404,12 +516,43 @@ impl<'a> Iterator for Mappings<'a> {
                 Ok(raw) => raw,
                 Err(error) => return Some(Err(error)),
             };
-            if raw.r#type == MAPS_LOCKLESS_TYPE_VMA {
-                let vma = self.records.vma(raw);
-                return Some(vma.map(|vma| MappingRef::new(&vma, self.reported)));
+            // A record that is passed over must be a good one all the same.
+            let passed = match raw.r#type {
+                MAPS_LOCKLESS_TYPE_VMA => {
+                    let vma = self.records.vma(raw);
+                    let mapping = vma.map(|vma| MappingRef::new(&vma, &self.header));
+                    return Some(self.records.checked(mapping));
+                }
+                MAPS_LOCKLESS_TYPE_FILE => raw.file().map(drop),
+                MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(drop),
+                _ => Ok(()),
+            };
+            if let Err(error) = self.records.checked(passed) {
+                return Some(Err(error));
             }
         }
     }
 }
 
 impl FusedIterator for Mappings<'_> {}
+
+/// The ranges of which nothing is known. See [`Batch::unknown`].
+struct UnknownRanges<'a>(Records<'a>);
+
+impl Iterator for UnknownRanges<'_> {
+    type Item = Result<Range<u64>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let range = match self.0.step()? {
+                Ok(raw) if raw.r#type == MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown(),
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
+            return Some(self.0.checked(range));
+        }
+    }
+}
+
+impl FusedIterator for UnknownRanges<'_> {}

@@ -11,9 +11,11 @@ use std::vec::Vec;
 /// What became of a mapping. See [`Snapshot::diff`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// None of its addresses was mapped before.
+    /// None of its addresses was mapped before, nor in a range that was
+    /// [`unknown`](Snapshot::unknown).
     Added(&'a Mapping),
-    /// None of its addresses is mapped any more.
+    /// None of its addresses is mapped any more, nor in a range that is
+    /// [`unknown`](Snapshot::unknown).
     Removed(&'a Mapping),
     /// Two mappings, one of before and one of after, that have addresses in common and differ.
     Changed {
@@ -47,6 +49,10 @@ pub struct Difference {
     pub remapped: bool,
     /// They have build IDs, and not the same.
     pub build_id: bool,
+    /// Their pages are of another size.
+    pub page_size: bool,
+    /// They have another protection key.
+    pub pkey: bool,
 }
 
 impl Difference {
@@ -68,12 +74,15 @@ impl Difference {
             start: before.start != after.start,
             end: before.end != after.end,
             flags: flags(before.flags, after.flags) & !MAPS_LOCKLESS_VMA_FILE,
-            renamed: renamed(&before.name, &after.name, exact),
+            renamed: renamed(&before.name, &after.name, exact)
+                || differ(before.deleted, after.deleted),
             remapped: flags(before.flags, after.flags) & MAPS_LOCKLESS_VMA_FILE != 0
                 || differ(before.device, after.device)
                 || differ(before.inode, after.inode)
                 || differ(offset_at(before, from), offset_at(after, from)),
             build_id: differ(build_id(before), build_id(after)),
+            page_size: differ(before.page_size, after.page_size),
+            pkey: differ(before.pkey, after.pkey),
         }
     }
 
@@ -100,7 +109,8 @@ impl Snapshot {
     /// becomes the other, as far as both know it.
     ///
     /// What only one side knows is no difference: fields that were not asked for, flags that the other
-    /// source does not tell, fields that were withheld, and the offset of a mapping that is marked
+    /// source does not tell, fields that were withheld, what is mapped in a range of which the other side
+    /// does not know what it holds, and the offset of a mapping that is marked
     /// [`unstable`](crate::Marks::unstable). Of names from different sources, what maps shows is
     /// compared.
     ///
@@ -122,23 +132,31 @@ impl Snapshot {
     /// ```
     pub fn diff<'a>(&'a self, newer: &'a Snapshot) -> Vec<Change<'a>> {
         let exact = self.source == newer.source;
+        let removed = |before: Option<&'a Mapping>| {
+            let told = before.filter(|before| !meets(&newer.unknown, before));
+            told.map(Change::Removed)
+        };
+        let added = |after: Option<&'a Mapping>| {
+            let told = after.filter(|after| !meets(&self.unknown, after));
+            told.map(Change::Added)
+        };
         let mut changes = Vec::new();
         let mut old = Side::new(&self.mappings);
         let mut new = Side::new(&newer.mappings);
         loop {
             match (old.now(), new.now()) {
                 (None, None) => return changes,
-                (Some(_), None) => changes.extend(old.pass().map(Change::Removed)),
-                (None, Some(_)) => changes.extend(new.pass().map(Change::Added)),
+                (Some(_), None) => changes.extend(removed(old.pass())),
+                (None, Some(_)) => changes.extend(added(new.pass())),
                 (Some(before), Some(after)) => {
                     // Only what is no strict map has a range that is empty and equal.
                     let equal = (before.start, before.end) == (after.start, after.end);
                     if !equal && before.end <= after.start {
-                        changes.extend(old.pass().map(Change::Removed));
+                        changes.extend(removed(old.pass()));
                         continue;
                     }
                     if !equal && after.end <= before.start {
-                        changes.extend(new.pass().map(Change::Added));
+                        changes.extend(added(new.pass()));
                         continue;
                     }
                     let difference = Difference::new(before, after, exact);
@@ -186,6 +204,14 @@ impl<'a> Side<'a> {
         let met = core::mem::take(&mut self.met);
         self.rest.next().filter(|_| !met)
     }
+}
+
+/// Whether a mapping has an address in one of these ranges, which are in order and apart.
+fn meets(ranges: &[Range<u64>], mapping: &Mapping) -> bool {
+    let first = ranges.partition_point(|range| range.end <= mapping.start);
+    ranges
+        .get(first)
+        .is_some_and(|range| range.start < mapping.end)
 }
 
 /// Whether both are known and not the same.

@@ -2,7 +2,7 @@
 
 //! The library's error.
 
-use crate::decode::DecodeError;
+use crate::{VmaFlags, decode::DecodeError, request::field_names};
 use core::fmt;
 use nix::errno::Errno;
 use std::{io, path::PathBuf};
@@ -23,6 +23,19 @@ enum Cause {
     Unsupported,
     /// The source does not know what is asked about.
     CannotSelect,
+    /// `maps_lockless` does not know these fields and flags, which were asked for.
+    Refused {
+        fields: u64,
+        vma_flags: u64,
+    },
+    /// The range that was asked for has no address.
+    EmptyRange,
+    /// What an ioctl(2) of `maps_lockless` answered is none.
+    BadAnswer,
+    /// The kernel could not prove what is mapped at an address.
+    Unproved {
+        address: u64,
+    },
     Io(io::ErrorKind),
     Format(DecodeError),
     Text {
@@ -59,6 +72,34 @@ impl Error {
         Self {
             path: path.into(),
             cause: Cause::CannotSelect,
+        }
+    }
+
+    pub(crate) fn refused(path: impl Into<PathBuf>, fields: u64, vma_flags: u64) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Refused { fields, vma_flags },
+        }
+    }
+
+    pub(crate) fn empty_range(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::EmptyRange,
+        }
+    }
+
+    pub(crate) fn bad_answer(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::BadAnswer,
+        }
+    }
+
+    pub(crate) fn unproved(path: impl Into<PathBuf>, address: u64) -> Self {
+        Self {
+            path: path.into(),
+            cause: Cause::Unproved { address },
         }
     }
 
@@ -118,6 +159,7 @@ impl Error {
         match self.cause {
             Cause::Os(errno) => Some(errno),
             Cause::Unsupported => Some(Errno::ENOENT),
+            Cause::Refused { .. } | Cause::EmptyRange => Some(Errno::EINVAL),
             _ => None,
         }
     }
@@ -130,7 +172,16 @@ impl Error {
     /// This kernel does not have the source that was asked for, or the source cannot select what was
     /// asked for.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.cause, Cause::Unsupported | Cause::CannotSelect)
+        matches!(
+            self.cause,
+            Cause::Unsupported | Cause::CannotSelect | Cause::Refused { .. }
+        )
+    }
+
+    /// The process changed its mappings so much that the kernel could not prove what is mapped at the
+    /// address that was looked up. Try again.
+    pub fn is_unproved(&self) -> bool {
+        matches!(self.cause, Cause::Unproved { .. })
     }
 
     /// The process has exited meanwhile.
@@ -146,7 +197,7 @@ impl Error {
     /// What the kernel returned, or a capture, cannot be understood.
     pub fn is_malformed(&self) -> bool {
         match self.cause {
-            Cause::Format(_) | Cause::Text { .. } | Cause::Stuck => true,
+            Cause::Format(_) | Cause::Text { .. } | Cause::Stuck | Cause::BadAnswer => true,
             #[cfg(feature = "capture")]
             Cause::Capture { .. } => true,
             _ => false,
@@ -165,6 +216,33 @@ impl Error {
     }
 }
 
+/// Writes the fields and flags that a kernel does not know, by name where they have one here.
+fn write_unknown(f: &mut fmt::Formatter<'_>, fields: u64, vma_flags: u64) -> fmt::Result {
+    if fields != 0 {
+        write!(f, " the fields {fields:#x} (")?;
+        write_names(f, field_names(fields))?;
+        f.write_str(if vma_flags != 0 { ") and" } else { ")" })?;
+    }
+    if vma_flags != 0 {
+        let flags = VmaFlags {
+            set: vma_flags,
+            known: vma_flags,
+        };
+        write!(f, " the VMA flags {vma_flags:#x} (")?;
+        write_names(f, flags.smaps_names())?;
+        f.write_str(")")?;
+    }
+    Ok(())
+}
+
+fn write_names<'a>(
+    f: &mut fmt::Formatter<'_>,
+    mut names: impl Iterator<Item = &'a str>,
+) -> fmt::Result {
+    f.write_str(names.next().unwrap_or("without name"))?;
+    names.try_for_each(|name| write!(f, ", {name}"))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
@@ -177,6 +255,25 @@ impl fmt::Display for Error {
             Cause::CannotSelect => write!(
                 f,
                 "{path}: this source does not know what is asked for: try another one, or ask for less"
+            ),
+            Cause::Refused { fields, vma_flags } => {
+                write!(f, "{path}: this kernel does not know")?;
+                write_unknown(f, *fields, *vma_flags)?;
+                f.write_str(" (EINVAL): try another source, or ask for less")
+            }
+            Cause::EmptyRange => write!(
+                f,
+                "{path}: the range that is asked for has no address (EINVAL): it must end above its start"
+            ),
+            Cause::BadAnswer => write!(
+                f,
+                "{path}: what the kernel answered cannot be understood: is this the file of that name, \
+                 and is this program too old for it?"
+            ),
+            Cause::Unproved { address } => write!(
+                f,
+                "{path}: what is mapped at {address:#x} could not be proved, for the process was changing \
+                 its mappings: try again"
             ),
             Cause::Io(kind) => write!(f, "{path}: {kind}"),
             Cause::Os(Errno::ESRCH) => write!(f, "{path}: the process has exited (ESRCH)"),

@@ -82,12 +82,12 @@ impl NamedFile {
         self.done(retry(|| read(&self.file, buf)))
     }
 
-    /// Reads at an address, which is no negative offset.
+    /// Reads at a position, and leaves the file's own alone.
     ///
     /// By std: nix's pread(2) has the libc's own type of offset, which some 32-bit machines have 32 bits of.
-    pub(crate) fn read_at(&self, buf: &mut [u8], address: i64) -> Result<usize, Error> {
+    pub(crate) fn read_at(&self, buf: &mut [u8], position: u64) -> Result<usize, Error> {
         self.done(retry(|| {
-            let len = self.file.read_at(buf, address as u64);
+            let len = self.file.read_at(buf, position);
             len.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))
         }))
     }

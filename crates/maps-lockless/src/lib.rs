@@ -26,8 +26,10 @@
 //! - [`Snapshot::normalize`] makes a listing a strict map, and [`Snapshot::diff`] tells what changed
 //!   from one to another.
 //! - A [`Monitor`] follows many processes, and reads only those that changed.
-//! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing.
-//!   Without the feature `std` they are all that there is.
+//! - [`Reader::state`] tells the state of an address space without a look at its mappings.
+//! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing. A
+//!   [`Judge`] says what is proved of a listing whose batches were recorded. Without the feature `std`
+//!   these are all that there is.
 //!
 //! # Features
 //!
@@ -47,9 +49,9 @@
 //! - Numbers are numbers, up to 2^64 - 1. Some readers round those above 2^53; addresses and offsets,
 //!   which end in zero bits, come through that.
 //! - [`VmaFlags`], whose highest bits are in use, are strings: `{"set":"0x5","known":"0xf"}`.
-//! - A [`Name`] is `{"kind":"path","text":"/bin/true","deleted":false}`. `kind` is `unknown`, `none`,
+//! - A [`Name`] is `{"kind":"path","text":"/bin/true","marked":false}`. `kind` is `unknown`, `none`,
 //!   `path`, `path_too_long`, `anon`, `anon_shmem`, `heap`, `stack` or `special`; `text` is `null` where
-//!   the kind says all.
+//!   the kind says all, and `marked` for all kinds but `path`.
 //! - `text` is always a string, and keeps each byte: a backslash is written `\\`, a byte that is not
 //!   UTF-8 `\xff`. JSON escapes these backslashes once more.
 //! - A [`BuildId`] is `{"state":"present","id":"0123ab"}`, with the bytes in hexadecimal. `state` is
@@ -59,12 +61,16 @@
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+// What the tests share takes the library by its name.
+#[cfg(test)]
+extern crate self as maps_lockless;
 
 #[cfg(feature = "capture")]
 mod capture;
 pub mod decode;
 #[cfg(feature = "procfs")]
 mod interop;
+mod judge;
 mod mapping;
 mod name;
 #[cfg(feature = "serde")]
@@ -80,8 +86,6 @@ mod diff;
 mod error;
 #[cfg(feature = "std")]
 mod file;
-#[cfg(feature = "std")]
-mod judge;
 #[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]
@@ -103,8 +107,11 @@ mod source;
 #[cfg(feature = "std")]
 mod stat;
 #[cfg(feature = "std")]
+mod state;
+#[cfg(feature = "std")]
 mod sys;
 
+pub use judge::{BatchEvidence, Completeness, Judge, Judgement, Token};
 pub use mapping::{BuildId, Device, Mapping, MappingRef, Marks, Permissions, VmaFlags};
 pub use name::{Name, NameRef};
 
@@ -114,7 +121,6 @@ pub use capture::{CaptureReader, CaptureWriter, CapturedProcess};
 pub use {
     diff::{Change, Difference},
     error::Error,
-    judge::{Completeness, Judgement, Token},
     lookup::Lookup,
     monitor::{Event, Monitor, MonitorOptions},
     normalize::Mended,
@@ -123,4 +129,5 @@ pub use {
     request::{Fields, Request, Selection},
     snapshot::Snapshot,
     source::Source,
+    state::{State, Status},
 };

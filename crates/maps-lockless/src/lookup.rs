@@ -53,12 +53,20 @@ impl Lookup {
     }
 
     /// The mapping that holds an address, if it is what was asked for.
+    ///
+    /// Fails with [`Error::is_unproved`] where the kernel could not prove what is mapped there.
     pub fn find(&self, address: u64) -> Result<Option<Mapping>, Error> {
+        if let Open::Lockless(lookup) = &self.0 {
+            return lookup.at(address);
+        }
         let found = self.find_from(address)?;
         Ok(found.filter(|mapping| mapping.vma_start <= address))
     }
 
     /// The mapping that holds an address, or the next one, of those that were asked for.
+    ///
+    /// Fails with [`Error::is_unproved`] where the kernel could not prove what is mapped there or
+    /// before the next mapping.
     pub fn find_from(&self, address: u64) -> Result<Option<Mapping>, Error> {
         match &self.0 {
             Open::Lockless(lookup) => lookup.from(address),

@@ -80,7 +80,7 @@ mod tests {
         Mapping {
             name: Name::Path {
                 path: path.as_os_str().as_bytes().to_vec(),
-                deleted: Some(false),
+                marked: false,
             },
             ..mapping.clone()
         }

@@ -27,11 +27,20 @@ pub struct MappingRef<'a> {
     pub flags: VmaFlags,
     /// Offset in the mapped file of `start`, in bytes. Only file-backed mappings have one.
     pub offset: Option<u64>,
+    /// Bytes of a page of this mapping. [`None`] where the source does not tell, or the kernel cannot
+    /// (device DAX).
+    pub page_size: Option<u64>,
+    /// Protection key, see pkeys(7). [`None`] where the source does not tell, or the machine has none.
+    pub pkey: Option<u8>,
     /// Device of the mapped file's file system, as in maps. stat(2) may tell another one on btrfs and
     /// overlayfs.
     pub device: Option<Device>,
     /// Inode number of the mapped file.
     pub inode: Option<u64>,
+    /// Whether the mapped file was unlinked. [`None`] where no file is mapped, and where it is not
+    /// known: it was not asked for, or the text of maps shows a path that ends in ` (deleted)`, as a
+    /// file may be called as well.
+    pub deleted: Option<bool>,
     /// What it is called.
     pub name: NameRef<'a>,
     /// Build ID of the mapped file.
@@ -51,8 +60,11 @@ pub struct Mapping {
     pub vma_start: u64,
     pub flags: VmaFlags,
     pub offset: Option<u64>,
+    pub page_size: Option<u64>,
+    pub pkey: Option<u8>,
     pub device: Option<Device>,
     pub inode: Option<u64>,
+    pub deleted: Option<bool>,
     pub name: Name,
     pub build_id: BuildId<Vec<u8>>,
     pub marks: Marks,
@@ -61,8 +73,7 @@ pub struct Mapping {
 /// What is known of the build ID of a mapped file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BuildId<B> {
-    /// Nothing: it was not asked for, or the VMA is not executable or maps no file, or the source
-    /// cannot tell.
+    /// Nothing: it was not asked for, or no file is mapped, or the source cannot tell.
     #[default]
     Unknown,
     /// The file has none.
@@ -200,14 +211,16 @@ impl<'a> MappingRef<'a> {
         self.flags.has(wire::MAPS_LOCKLESS_VMA_FILE)
     }
 
-    /// Of a record, and the flags that the kernel reports at all: the batch header's `vma_flags`.
+    /// Of a record, and the header of its batch, which says what was asked for and what the kernel
+    /// reports at all.
     #[inline]
-    pub fn new(vma: &decode::Vma<'a>, reported: u64) -> Self {
+    pub fn new(vma: &decode::Vma<'a>, batch: &wire::maps_lockless_batch) -> Self {
         use wire::*;
 
         let fields = &vma.fields;
         let valid = |field| fields.valid & field != 0;
         let marked = |flag| fields.flags & flag != 0;
+        let of_file = |field| vma.file.filter(|file| file.fields.valid & field != 0);
         Self {
             start: fields.start,
             end: fields.end,
@@ -215,19 +228,26 @@ impl<'a> MappingRef<'a> {
             flags: VmaFlags {
                 set: fields.vma_flags,
                 known: if valid(MAPS_LOCKLESS_FIELD_FLAGS) {
-                    reported
+                    batch.vma_flags_supported
                 } else {
                     0
                 },
             },
-            offset: valid(MAPS_LOCKLESS_FIELD_PGOFF).then_some(fields.pgoff),
-            device: valid(MAPS_LOCKLESS_FIELD_DEV).then_some(Device {
-                major: fields.dev_major,
-                minor: fields.dev_minor,
+            offset: valid(MAPS_LOCKLESS_FIELD_OFFSET).then_some(fields.offset),
+            page_size: if valid(MAPS_LOCKLESS_FIELD_PAGE_SIZE) {
+                1_u64.checked_shl(fields.page_shift.into())
+            } else {
+                None
+            },
+            pkey: valid(MAPS_LOCKLESS_FIELD_PKEY).then_some(fields.pkey),
+            device: of_file(MAPS_LOCKLESS_FIELD_DEV).map(|file| Device {
+                major: file.fields.dev_major,
+                minor: file.fields.dev_minor,
             }),
-            inode: valid(MAPS_LOCKLESS_FIELD_INO).then_some(fields.ino),
-            name: NameRef::new(vma),
-            build_id: vma.build_id(),
+            inode: of_file(MAPS_LOCKLESS_FIELD_INO).map(|file| file.fields.ino),
+            deleted: vma.file.and_then(|file| file.deleted()),
+            name: NameRef::new(vma, batch),
+            build_id: vma.file.map_or(BuildId::Unknown, |file| file.build_id()),
             marks: Marks {
                 unstable: marked(MAPS_LOCKLESS_REC_UNSTABLE),
                 withheld: marked(MAPS_LOCKLESS_REC_WITHHELD),
@@ -244,8 +264,11 @@ impl<'a> MappingRef<'a> {
             vma_start: self.vma_start,
             flags: self.flags,
             offset: self.offset,
+            page_size: self.page_size,
+            pkey: self.pkey,
             device: self.device,
             inode: self.inode,
+            deleted: self.deleted,
             name: self.name.to_owned(),
             build_id: match self.build_id {
                 BuildId::Unknown => BuildId::Unknown,
@@ -267,8 +290,11 @@ impl Mapping {
             vma_start: self.vma_start,
             flags: self.flags,
             offset: self.offset,
+            page_size: self.page_size,
+            pkey: self.pkey,
             device: self.device,
             inode: self.inode,
+            deleted: self.deleted,
             name: self.name.as_ref(),
             build_id: match &self.build_id {
                 BuildId::Unknown => BuildId::Unknown,

@@ -48,7 +48,8 @@ impl Default for MonitorOptions {
 pub enum Event {
     /// It was read for the first time.
     New(Arc<Snapshot>),
-    /// [`Snapshot::diff`] is not empty.
+    /// [`Snapshot::diff`] is not empty, or one of the two has [`unknown`](Snapshot::unknown) ranges,
+    /// which may hide what changed.
     Changed {
         /// What was read last.
         before: Arc<Snapshot>,
@@ -104,9 +105,10 @@ pub enum Event {
 /// # Waiting
 ///
 /// Reading maps_lockless never waits for the process. Opening any of these files does while the process
-/// is in the last part of an execve(2). PROCMAP_QUERY and maps wait for the process's locks, for as long
-/// as it holds them, and make it wait: one process that is stuck can hold the round up. To never use
-/// them, set [`lockless_only`](MonitorOptions::lockless_only).
+/// is in the last part of an execve(2), and may have to free the address space of one that exits at this
+/// very moment. PROCMAP_QUERY and maps wait for the process's locks, for as long as it holds them, and
+/// make it wait: one process that is stuck can hold the round up. To never use them, set
+/// [`lockless_only`](MonitorOptions::lockless_only).
 ///
 /// # Descriptors
 ///
@@ -259,9 +261,10 @@ impl Followed {
         else {
             return Some(Event::New(after));
         };
+        let known = before.unknown.is_empty() && after.unknown.is_empty();
         if space_before.is_replaced_by(space) {
             Some(Event::Replaced { before, after })
-        } else if before.diff(&after).is_empty() {
+        } else if known && before.diff(&after).is_empty() {
             None
         } else {
             Some(Event::Changed { before, after })
@@ -328,7 +331,7 @@ impl Followed {
                 Ok(Some(Look::Exited))
             }
             _ => {
-                let id = reader.evidence().mm_id();
+                let id = reader.judge().mm_id();
                 let space = id.map_or(Space::None, Space::Id);
                 Ok(Some(Look::Read(snapshot, space)))
             }
@@ -381,6 +384,8 @@ fn nothing() -> Snapshot {
         completeness: Completeness::NoAddressSpace,
         judgement: Judgement::Unknown,
         torn: Vec::new(),
+        unknown: Vec::new(),
+        evidence: Vec::new(),
         token: None,
     }
 }
@@ -392,5 +397,31 @@ impl Space {
             (Self::Image(before), Self::Image(after)) => before != after,
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_may_have_changed() {
+        let mut followed = Followed {
+            process: Process::current(),
+            last: None,
+            failed: None,
+        };
+        let mut event = |unknown: Option<core::ops::Range<u64>>| {
+            let snapshot = Snapshot {
+                unknown: unknown.into_iter().collect(),
+                ..nothing()
+            };
+            followed.event(snapshot, Space::Id(1))
+        };
+        assert!(matches!(event(None), Some(Event::New(_))));
+        assert!(event(None).is_none());
+        assert!(matches!(event(Some(1..2)), Some(Event::Changed { .. })));
+        assert!(matches!(event(None), Some(Event::Changed { .. })));
+        assert!(event(None).is_none());
     }
 }

@@ -19,9 +19,9 @@ pub enum NameRef<'a> {
         /// file. From the text of maps, a newline in it is written `\012`, which is not told from
         /// those four characters.
         path: &'a [u8],
-        /// Whether the file was unlinked. [`None`] where the text of maps shows a path that ends in
-        /// ` (deleted)`, as a file may be called as well.
-        deleted: Option<bool>,
+        /// Whether maps shows ` (deleted)` behind it. Whether the file was unlinked is
+        /// [`MappingRef::deleted`](crate::MappingRef::deleted).
+        marked: bool,
     },
     /// The path of the mapped file is longer than `PATH_MAX` (4096 bytes).
     PathTooLong,
@@ -44,10 +44,7 @@ pub enum NameRef<'a> {
 pub enum Name {
     Unknown,
     None,
-    Path {
-        path: Vec<u8>,
-        deleted: Option<bool>,
-    },
+    Path { path: Vec<u8>, marked: bool },
     PathTooLong,
     Anon(Vec<u8>),
     AnonShmem(Vec<u8>),
@@ -58,27 +55,48 @@ pub enum Name {
 
 impl<'a> NameRef<'a> {
     #[inline]
-    pub(crate) fn new(vma: &decode::Vma<'a>) -> Self {
+    pub(crate) fn new(vma: &decode::Vma<'a>, batch: &wire::maps_lockless_batch) -> Self {
         use wire::*;
 
-        let marked = |flag| vma.fields.flags & flag != 0;
-        let name = vma.name;
-        match vma.fields.name_kind {
-            _ if marked(MAPS_LOCKLESS_REC_NAME_TOO_LONG) => Self::PathTooLong,
-            _ if vma.fields.valid & MAPS_LOCKLESS_FIELD_NAME == 0 => Self::Unknown,
-            MAPS_LOCKLESS_NAME_NONE => Self::None,
-            MAPS_LOCKLESS_NAME_PATH => Self::Path {
-                path: name,
-                deleted: Some(marked(MAPS_LOCKLESS_REC_DELETED)),
-            },
-            MAPS_LOCKLESS_NAME_ANON => Self::Anon(name),
-            MAPS_LOCKLESS_NAME_ANON_SHMEM => Self::AnonShmem(name),
+        let fields = &vma.fields;
+        if fields.valid & MAPS_LOCKLESS_FIELD_NAME == 0 {
+            // The path may be known though a name of the VMA's own is not.
+            return Self::path_of(vma.file).unwrap_or(Self::Unknown);
+        }
+        match fields.name_kind {
+            MAPS_LOCKLESS_NAME_NONE => Self::path_of(vma.file).unwrap_or_else(|| {
+                let no_file = batch.fields_wanted & MAPS_LOCKLESS_FIELD_PATH != 0
+                    || fields.valid & MAPS_LOCKLESS_FIELD_FLAGS != 0
+                        && fields.vma_flags & MAPS_LOCKLESS_VMA_FILE == 0;
+                match vma.file {
+                    None if no_file => Self::None,
+                    _ => Self::Unknown,
+                }
+            }),
+            MAPS_LOCKLESS_NAME_ANON => Self::Anon(vma.name),
+            MAPS_LOCKLESS_NAME_ANON_SHMEM => Self::AnonShmem(vma.name),
             MAPS_LOCKLESS_NAME_HEAP => Self::Heap,
             MAPS_LOCKLESS_NAME_STACK => Self::Stack,
-            MAPS_LOCKLESS_NAME_SPECIAL => Self::Special(name),
+            MAPS_LOCKLESS_NAME_SPECIAL => Self::Special(vma.name),
             // Of a kernel to come.
             _ => Self::Unknown,
         }
+    }
+
+    /// The path of a file, if something is known of it.
+    #[inline]
+    fn path_of(file: Option<decode::File<'a>>) -> Option<Self> {
+        use wire::*;
+
+        let file = file?;
+        if file.fields.valid & MAPS_LOCKLESS_FIELD_PATH != 0 {
+            return Some(Self::Path {
+                path: file.path,
+                marked: file.deleted() == Some(true),
+            });
+        }
+        let too_long = file.fields.flags & MAPS_LOCKLESS_FILE_PATH_TOO_LONG != 0;
+        too_long.then_some(Self::PathTooLong)
     }
 
     /// The path of the mapped file.
@@ -104,9 +122,9 @@ impl<'a> NameRef<'a> {
             Self::AnonShmem(name) => Cow::Owned([b"[anon_shmem:", name, b"]"].concat()),
             Self::Path {
                 path,
-                deleted: Some(false),
+                marked: false,
             } if !path.contains(&b'\n') => Cow::Borrowed(path),
-            Self::Path { path, deleted } => {
+            Self::Path { path, marked } => {
                 let mut out = Vec::with_capacity(path.len() + 16);
                 for &byte in path {
                     match byte {
@@ -114,7 +132,7 @@ impl<'a> NameRef<'a> {
                         _ => out.push(byte),
                     }
                 }
-                if deleted != Some(false) {
+                if marked {
                     out.extend(b" (deleted)");
                 }
                 Cow::Owned(out)
@@ -127,9 +145,9 @@ impl<'a> NameRef<'a> {
         match self {
             Self::Unknown => Name::Unknown,
             Self::None => Name::None,
-            Self::Path { path, deleted } => Name::Path {
+            Self::Path { path, marked } => Name::Path {
                 path: path.to_vec(),
-                deleted,
+                marked,
             },
             Self::PathTooLong => Name::PathTooLong,
             Self::Anon(name) => Name::Anon(name.to_vec()),
@@ -147,9 +165,9 @@ impl Name {
         match self {
             Self::Unknown => NameRef::Unknown,
             Self::None => NameRef::None,
-            Self::Path { path, deleted } => NameRef::Path {
+            Self::Path { path, marked } => NameRef::Path {
                 path,
-                deleted: *deleted,
+                marked: *marked,
             },
             Self::PathTooLong => NameRef::PathTooLong,
             Self::Anon(name) => NameRef::Anon(name),

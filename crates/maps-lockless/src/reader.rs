@@ -3,13 +3,14 @@
 //! Reads a process's mappings, some at a time, in constant memory.
 
 use crate::{
-    Completeness, Error, Judgement, MappingRef, Request, Snapshot, Source, Token, decode,
+    Completeness, Error, Judge, Judgement, MappingRef, Request, Snapshot, Source, State, Token,
+    decode,
     file::NamedFile,
-    judge::Evidence,
     request::Selection,
     source::{lockless::Lockless, query::Query, text::Text},
     text,
 };
+use core::ops::Range;
 use std::{
     os::fd::OwnedFd,
     path::Path,
@@ -54,7 +55,8 @@ enum Part<'a> {
 impl Reader {
     /// Takes a file that is open already: the `maps_lockless` of a process for
     /// [`Source::Lockless`], its `maps` for the other sources. Somebody else may have opened it, for
-    /// access is checked at open(2).
+    /// access is checked at open(2). The request becomes that of the open file, and so of all who
+    /// share it.
     ///
     /// ```
     /// use maps_lockless::{Reader, Request, Source};
@@ -69,7 +71,14 @@ impl Reader {
         source: Source,
         request: &Request,
     ) -> Result<Self, Error> {
-        Self::new(NamedFile::new(file.into()), source, request)
+        let file = NamedFile::new(file.into());
+        match source {
+            Source::Lockless => {
+                let source = Open::Lockless(Lockless::adopt(file, request)?);
+                Ok(Self { source })
+            }
+            Source::Query | Source::Maps => Self::new(file, source, request),
+        }
     }
 
     pub(crate) fn new(file: NamedFile, source: Source, request: &Request) -> Result<Self, Error> {
@@ -162,25 +171,21 @@ impl Reader {
     /// Whether what was read up to the end is all. [`None`] before the end.
     pub fn completeness(&self) -> Option<Completeness> {
         match &self.source {
-            Open::Lockless(lockless) => lockless.end().map(|(completeness, _)| completeness),
+            Open::Lockless(lockless) => lockless.is_at_end().then(|| lockless.judge.completeness()),
             Open::Query(_) | Open::Text(_) => Some(Completeness::Unknown),
         }
     }
 
     /// Whether what was read up to the end is of one moment. [`None`] before the end.
     pub fn judgement(&self) -> Option<Judgement> {
-        let completeness = self.completeness()?;
-        Some(self.evidence().judge(completeness))
+        self.completeness().map(|_| self.judge().judgement())
     }
 
-    /// The evidence of what was read up to the end.
-    pub(crate) fn evidence(&self) -> Evidence {
+    /// What judges what was read so far.
+    pub(crate) fn judge(&self) -> Judge {
         match &self.source {
-            Open::Lockless(lockless) => lockless
-                .end()
-                .map(|(_, evidence)| evidence.clone())
-                .unwrap_or_default(),
-            Open::Query(_) | Open::Text(_) => Evidence::default(),
+            Open::Lockless(lockless) => lockless.judge.clone(),
+            Open::Query(_) | Open::Text(_) => Judge::default(),
         }
     }
 
@@ -224,7 +229,16 @@ impl Reader {
         }
     }
 
-    /// The state of the address space now, without reading a mapping. [`None`] where the source
+    /// The state of the address space now, without reading a mapping. [`None`] where the source cannot
+    /// tell.
+    pub fn state(&self) -> Result<Option<State>, Error> {
+        match &self.source {
+            Open::Lockless(lockless) => lockless.state().map(Some),
+            Open::Query(_) | Open::Text(_) => Ok(None),
+        }
+    }
+
+    /// The token of the address space now, without reading a mapping. [`None`] where the source
     /// cannot tell, or the process is changing its mappings at this moment.
     ///
     /// Fails with [`Error::is_exited`] where the address space is gone.
@@ -268,6 +282,14 @@ impl<'a> Batch<'a> {
                 .filter(move |line| line.as_ref().map_or(true, |line| selection.wants(line)))
         });
         from_kernel.chain(one.into_iter().map(Ok)).chain(from_text)
+    }
+
+    /// The ranges that may hold mappings which the batch does not show: the kernel could not prove
+    /// that nothing is mapped there. They are no mappings. Of [`Source::Lockless`] alone.
+    pub fn unknown(&self) -> impl Iterator<Item = Result<Range<u64>, Error>> + use<'a, '_> {
+        let path = self.path;
+        let unknown = self.raw().into_iter().flat_map(decode::Batch::unknown);
+        unknown.map(move |range| range.map_err(|error| Error::format(path, error)))
     }
 
     /// The batch as the kernel gave it, with its evidence. Of [`Source::Lockless`] alone.

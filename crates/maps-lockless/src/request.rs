@@ -7,10 +7,11 @@ use crate::{
     file::NamedFile,
     mapping::TOLD_BY_MAPS,
     wire::{
-        MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DEV, MAPS_LOCKLESS_FIELD_FLAGS,
-        MAPS_LOCKLESS_FIELD_INO, MAPS_LOCKLESS_FIELD_NAME, MAPS_LOCKLESS_FIELD_PGOFF,
-        MAPS_LOCKLESS_FIELDS_MAPS, MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_FILE,
-        maps_lockless_request,
+        MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DELETED, MAPS_LOCKLESS_FIELD_DEV,
+        MAPS_LOCKLESS_FIELD_FLAGS, MAPS_LOCKLESS_FIELD_INO, MAPS_LOCKLESS_FIELD_NAME,
+        MAPS_LOCKLESS_FIELD_OFFSET, MAPS_LOCKLESS_FIELD_PAGE_SIZE, MAPS_LOCKLESS_FIELD_PATH,
+        MAPS_LOCKLESS_FIELD_PKEY, MAPS_LOCKLESS_FIELD_RANGE, MAPS_LOCKLESS_FIELDS_MAPS,
+        MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_FILE, maps_lockless_request,
     },
 };
 
@@ -23,7 +24,8 @@ pub struct Request {
     pub selection: Selection,
 }
 
-/// Which fields of a mapping are wanted. A source may give others besides.
+/// Which fields of a mapping are wanted. A source may give others besides, and gives none that it does
+/// not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
     /// [`flags`](MappingRef::flags): permissions and others.
@@ -32,10 +34,15 @@ pub struct Fields {
     pub offset: bool,
     /// [`device`](MappingRef::device) and [`inode`](MappingRef::inode).
     pub file_id: bool,
-    /// [`name`](MappingRef::name), which costs most.
+    /// [`name`](MappingRef::name) and [`deleted`](MappingRef::deleted), which cost most.
     pub name: bool,
     /// [`build_id`](MappingRef::build_id). The text of maps has none.
     pub build_id: bool,
+    /// [`page_size`](MappingRef::page_size). The text of maps has none.
+    pub page_size: bool,
+    /// [`pkey`](MappingRef::pkey). Only `maps_lockless` has it, and only on a machine that has
+    /// protection keys.
+    pub pkey: bool,
 }
 
 /// What maps shows.
@@ -47,6 +54,8 @@ impl Default for Fields {
             file_id: true,
             name: true,
             build_id: false,
+            page_size: false,
+            pkey: false,
         }
     }
 }
@@ -59,19 +68,46 @@ impl Fields {
         file_id: true,
         name: true,
         build_id: true,
+        page_size: true,
+        pkey: true,
     };
 
+    /// Never 0, which asks for what maps shows.
     fn to_wire(self) -> u64 {
         let field = |wanted, field| if wanted { field } else { 0 };
-        field(self.flags, MAPS_LOCKLESS_FIELD_FLAGS)
-            | field(self.offset, MAPS_LOCKLESS_FIELD_PGOFF)
-            | field(
-                self.file_id,
-                MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO,
-            )
-            | field(self.name, MAPS_LOCKLESS_FIELD_NAME)
+        let file_id = MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO;
+        let name =
+            MAPS_LOCKLESS_FIELD_NAME | MAPS_LOCKLESS_FIELD_PATH | MAPS_LOCKLESS_FIELD_DELETED;
+        MAPS_LOCKLESS_FIELD_RANGE
+            | field(self.flags, MAPS_LOCKLESS_FIELD_FLAGS)
+            | field(self.offset, MAPS_LOCKLESS_FIELD_OFFSET)
+            | field(self.file_id, file_id)
+            | field(self.name, name)
             | field(self.build_id, MAPS_LOCKLESS_FIELD_BUILD_ID)
+            | field(self.page_size, MAPS_LOCKLESS_FIELD_PAGE_SIZE)
+            | field(self.pkey, MAPS_LOCKLESS_FIELD_PKEY)
     }
+}
+
+/// What `MAPS_LOCKLESS_FIELD_*` bits are called, in lower case.
+pub(crate) fn field_names(fields: u64) -> impl Iterator<Item = &'static str> {
+    const NAMES: [(u64, &str); 11] = [
+        (MAPS_LOCKLESS_FIELD_RANGE, "range"),
+        (MAPS_LOCKLESS_FIELD_FLAGS, "flags"),
+        (MAPS_LOCKLESS_FIELD_OFFSET, "offset"),
+        (MAPS_LOCKLESS_FIELD_NAME, "name"),
+        (MAPS_LOCKLESS_FIELD_PAGE_SIZE, "page_size"),
+        (MAPS_LOCKLESS_FIELD_PKEY, "pkey"),
+        (MAPS_LOCKLESS_FIELD_DEV, "dev"),
+        (MAPS_LOCKLESS_FIELD_INO, "ino"),
+        (MAPS_LOCKLESS_FIELD_PATH, "path"),
+        (MAPS_LOCKLESS_FIELD_DELETED, "deleted"),
+        (MAPS_LOCKLESS_FIELD_BUILD_ID, "build_id"),
+    ];
+    let named = NAMES
+        .into_iter()
+        .filter(move |(field, _)| fields & field != 0);
+    named.map(|(_, name)| name)
 }
 
 /// Which mappings are wanted. [`Default`] is all of them.
@@ -127,6 +163,7 @@ impl Request {
         selection: Selection::CODE,
     };
 
+    /// Without its size, which the call fills in.
     pub(crate) fn to_wire(self, max_records: u32) -> maps_lockless_request {
         let Selection {
             all,
@@ -136,8 +173,7 @@ impl Request {
             end,
         } = self.selection;
         maps_lockless_request {
-            size: size_of::<maps_lockless_request>() as u64,
-            fields: self.fields.to_wire(),
+            fields_wanted: self.fields.to_wire(),
             vma_flags_all: all,
             vma_flags_any: any,
             vma_flags_none: none,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 struct NameForm<'a> {
     kind: Kind,
     text: Option<Text<'a>>,
-    deleted: Option<bool>,
+    marked: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,10 +34,10 @@ enum Kind {
 
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (kind, text, deleted) = match self.as_ref() {
+        let (kind, text, marked) = match self.as_ref() {
             NameRef::Unknown => (Kind::Unknown, None, None),
             NameRef::None => (Kind::None, None, None),
-            NameRef::Path { path, deleted } => (Kind::Path, Some(path), deleted),
+            NameRef::Path { path, marked } => (Kind::Path, Some(path), Some(marked)),
             NameRef::PathTooLong => (Kind::PathTooLong, None, None),
             NameRef::Anon(name) => (Kind::Anon, Some(name), None),
             NameRef::AnonShmem(name) => (Kind::AnonShmem, Some(name), None),
@@ -46,12 +46,7 @@ impl Serialize for Name {
             NameRef::Special(name) => (Kind::Special, Some(name), None),
         };
         let text = text.map(|bytes| Text(bytes.into()));
-        NameForm {
-            kind,
-            text,
-            deleted,
-        }
-        .serialize(serializer)
+        NameForm { kind, text, marked }.serialize(serializer)
     }
 }
 
@@ -59,10 +54,10 @@ impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = NameForm::deserialize(deserializer)?;
         let text = form.text.map(|text| text.0.into_owned());
-        Ok(match (form.kind, text, form.deleted) {
+        Ok(match (form.kind, text, form.marked) {
             (Kind::Unknown, None, None) => Self::Unknown,
             (Kind::None, None, None) => Self::None,
-            (Kind::Path, Some(path), deleted) => Self::Path { path, deleted },
+            (Kind::Path, Some(path), Some(marked)) => Self::Path { path, marked },
             (Kind::PathTooLong, None, None) => Self::PathTooLong,
             (Kind::Anon, Some(name), None) => Self::Anon(name),
             (Kind::AnonShmem, Some(name), None) => Self::AnonShmem(name),

@@ -2,7 +2,7 @@
 
 //! All mappings of a process, and what may be believed of them.
 
-use crate::{Completeness, Error, Judgement, Mapping, Reader, Source, Token};
+use crate::{BatchEvidence, Completeness, Error, Judgement, Mapping, Reader, Source, Token};
 use core::ops::Range;
 use std::vec::Vec;
 
@@ -22,9 +22,19 @@ pub struct Snapshot {
     pub completeness: Completeness,
     /// Whether they are of one moment.
     pub judgement: Judgement,
-    /// Addresses that were listed while the process was changing its mappings, and mappings that are
-    /// marked. Elsewhere each part is of one moment, though not all of the same.
+    /// Addresses that were listed while the process was changing its mappings, mappings that are
+    /// marked, and what is [`unknown`](Self::unknown). Elsewhere each part is of one moment, though not
+    /// all of the same.
     pub torn: Vec<Range<u64>>,
+    /// Addresses that may hold mappings which are not listed: the kernel could not prove that nothing
+    /// is mapped there. In the order of their addresses, and apart. Only [`Source::Lockless`] tells such
+    /// ranges.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub unknown: Vec<Range<u64>>,
+    /// What each batch said of itself, in the order in which they were read: what the snapshot is
+    /// judged by. Only [`Source::Lockless`] gives evidence.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub evidence: Vec<BatchEvidence>,
     /// The state that a consistent snapshot shows.
     pub token: Option<Token>,
 }
@@ -32,31 +42,34 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Error> {
         let mut mappings = Vec::new();
-        let mut marked = Vec::new();
+        let mut torn = Vec::new();
+        let mut unknown = Vec::new();
+        let mut evidence = Vec::new();
         while let Some(batch) = reader.next_batch()? {
             for mapping in batch.mappings() {
                 let mapping = mapping?;
                 if mapping.marks.is_torn() {
-                    marked.push(mapping.start..mapping.end);
+                    torn.push(mapping.start..mapping.end);
                 }
                 mappings.push(mapping.to_owned());
             }
+            for range in batch.unknown() {
+                unknown.push(range?);
+            }
+            evidence.extend(batch.raw().map(BatchEvidence::new));
         }
-        let completeness = reader.completeness().unwrap_or(Completeness::Unknown);
-        let evidence = reader.evidence();
-        let judgement = evidence.judge(completeness);
-        let token = evidence
-            .token()
-            .filter(|_| judgement == Judgement::Consistent);
-        let mut torn = evidence.into_torn();
-        torn.extend(marked);
+        let judge = reader.judge();
+        torn.extend_from_slice(judge.torn());
+        torn.extend_from_slice(&unknown);
         Ok(Self {
             mappings,
             source: reader.source(),
-            completeness,
-            judgement,
+            completeness: judge.completeness(),
+            judgement: judge.judgement(),
             torn: union(torn),
-            token,
+            unknown: union(unknown),
+            evidence,
+            token: judge.token(),
         })
     }
 
@@ -65,7 +78,8 @@ impl Snapshot {
         self.judgement == Judgement::Consistent
     }
 
-    /// The mapping that holds an address, in O(log n).
+    /// The mapping that holds an address, in O(log n). An address without one may be in a range that is
+    /// [`unknown`](Self::unknown).
     ///
     /// ```
     /// let snapshot = maps_lockless::Process::current().snapshot()?;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The two ioctl(2) calls that nix has no function for. This is the library's only unsafe code.
+//! The ioctl(2) calls that nix has no function for. This is the library's only unsafe code.
 
 #![expect(unsafe_code, reason = "ioctl(2) takes a pointer")]
 
-use crate::wire::{MAPS_LOCKLESS_IOC_NR, MAPS_LOCKLESS_IOC_TYPE, maps_lockless_request};
+use crate::wire::{
+    MAPS_LOCKLESS_NR_GET_REQUEST, MAPS_LOCKLESS_NR_GET_STATE, MAPS_LOCKLESS_NR_SET_REQUEST,
+    maps_lockless_request, maps_lockless_state,
+};
 use nix::{
     errno::Errno,
     libc::{self, c_int, c_ulong},
@@ -12,13 +15,26 @@ use nix::{
 };
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-const IOC_REQUEST: c_ulong = request_code_readwrite!(
-    MAPS_LOCKLESS_IOC_TYPE,
-    MAPS_LOCKLESS_IOC_NR,
-    size_of::<u64>()
+/// `PROCFS_IOCTL_MAGIC` of include/uapi/linux/fs.h.
+const PROCFS: u8 = b'f';
+
+const SET_REQUEST: c_ulong = request_code_readwrite!(
+    PROCFS,
+    MAPS_LOCKLESS_NR_SET_REQUEST,
+    size_of::<maps_lockless_request>()
+) as c_ulong;
+const GET_REQUEST: c_ulong = request_code_readwrite!(
+    PROCFS,
+    MAPS_LOCKLESS_NR_GET_REQUEST,
+    size_of::<maps_lockless_request>()
+) as c_ulong;
+const GET_STATE: c_ulong = request_code_readwrite!(
+    PROCFS,
+    MAPS_LOCKLESS_NR_GET_STATE,
+    size_of::<maps_lockless_state>()
 ) as c_ulong;
 const PROCMAP_QUERY: c_ulong =
-    request_code_readwrite!(b'f', 17, size_of::<ProcmapQuery>()) as c_ulong;
+    request_code_readwrite!(PROCFS, 17, size_of::<ProcmapQuery>()) as c_ulong;
 
 /// `struct procmap_query` of include/uapi/linux/fs.h.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,14 +57,43 @@ pub(crate) struct ProcmapQuery {
     build_id_addr: u64,
 }
 
-/// Sets what later reads of an open `maps_lockless` return.
+/// Sets what later reads of an open `maps_lockless` return. A request that is refused by EINVAL has
+/// what the kernel supports filled in as well.
 pub(crate) fn set_request(
     fd: BorrowedFd<'_>,
     request: &mut maps_lockless_request,
 ) -> Result<(), Errno> {
-    // SAFETY: The struct is as long as its first field says, and borrowed for the call.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), IOC_REQUEST as _, request) };
+    request.size = size_of_val(request) as u64;
+    // SAFETY: The struct is as long as its first field says, the kernel writes no more than that, any
+    // bytes are a value of it, and it is borrowed for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), SET_REQUEST as _, request) };
     done(result)
+}
+
+/// What reads of an open `maps_lockless` return.
+pub(crate) fn get_request(fd: BorrowedFd<'_>) -> Result<maps_lockless_request, Errno> {
+    let mut request = maps_lockless_request {
+        size: size_of::<maps_lockless_request>() as u64,
+        ..Default::default()
+    };
+    // SAFETY: The struct is as long as its first field says, the kernel writes no more than that, any
+    // bytes are a value of it, and it is borrowed for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), GET_REQUEST as _, &raw mut request) };
+    done(result)?;
+    Ok(request)
+}
+
+/// The state of the address space of an open `maps_lockless`.
+pub(crate) fn get_state(fd: BorrowedFd<'_>) -> Result<maps_lockless_state, Errno> {
+    let mut state = maps_lockless_state {
+        size: size_of::<maps_lockless_state>() as u64,
+        ..Default::default()
+    };
+    // SAFETY: The struct is as long as its first field says, the kernel writes no more than that, any
+    // bytes are a value of it, and it is borrowed for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), GET_STATE as _, &raw mut state) };
+    done(result)?;
+    Ok(state)
 }
 
 /// Asks an open `maps` for a mapping. The name goes to `name`, with the NUL behind it, and the build

@@ -3,7 +3,7 @@
 //! The text of `/proc/<pid>/maps`, parsed and written. See proc_pid_maps(5).
 //!
 //! What the text cannot tell: a file that was unlinked from one whose name ends in ` (deleted)`, and
-//! a newline in a path from the four characters `\012`. See [`NameRef::Path`].
+//! a newline in a path from the four characters `\012`. See [`MappingRef::deleted`] and [`NameRef::Path`].
 
 use crate::{
     BuildId, Device, MappingRef, Marks, NameRef, VmaFlags,
@@ -60,34 +60,34 @@ impl<'a> Iterator for Lines<'a> {
 
 impl FusedIterator for Lines<'_> {}
 
-/// What a name, as maps shows it, says. `file` tells whether the mapping is one of a file.
-pub(crate) fn name(name: &[u8], file: bool) -> NameRef<'_> {
+/// What a name, as maps shows it, says: the name, and whether the mapped file was unlinked. `file`
+/// tells whether the mapping is one of a file.
+pub(crate) fn name(name: &[u8], file: bool) -> (NameRef<'_>, Option<bool>) {
     let within = |prefix: &[u8]| name.strip_prefix(prefix)?.strip_suffix(b"]");
     if name.is_empty() {
-        return NameRef::None;
+        return (NameRef::None, None);
     }
     if !file {
-        if let Some(anon) = within(b"[anon:") {
-            return NameRef::Anon(anon);
-        }
-        return match name {
+        let name = match name {
             b"[heap]" => NameRef::Heap,
             b"[stack]" => NameRef::Stack,
-            _ => NameRef::Special(name),
+            _ => within(b"[anon:").map_or(NameRef::Special(name), NameRef::Anon),
         };
+        return (name, None);
     }
     if let Some(anon) = within(b"[anon_shmem:") {
-        return NameRef::AnonShmem(anon);
+        return (NameRef::AnonShmem(anon), None);
     }
     match name.strip_suffix(b" (deleted)") {
-        Some(path) => NameRef::Path {
-            path,
-            deleted: None,
-        },
-        None => NameRef::Path {
-            path: name,
-            deleted: Some(false),
-        },
+        // A file may be called so.
+        Some(path) => (NameRef::Path { path, marked: true }, None),
+        None => {
+            let path = NameRef::Path {
+                path: name,
+                marked: false,
+            };
+            (path, Some(false))
+        }
     }
 }
 
@@ -124,6 +124,7 @@ impl<'a> Fields<'a> {
         // Memory has neither, and each file has one of them.
         let file = inode != 0 || device != Device::default();
         let or_file = if file { MAPS_LOCKLESS_VMA_FILE } else { 0 };
+        let (name, deleted) = name(shown, file);
         Some(MappingRef {
             start,
             end,
@@ -133,9 +134,12 @@ impl<'a> Fields<'a> {
                 known: TOLD_BY_MAPS,
             },
             offset: file.then_some(offset),
+            page_size: None,
+            pkey: None,
             device: file.then_some(device),
             inode: file.then_some(inode),
-            name: name(shown, file),
+            deleted,
+            name,
             build_id: BuildId::Unknown,
             marks: Marks::default(),
         })

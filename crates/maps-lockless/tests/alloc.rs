@@ -3,7 +3,9 @@
 //! That nothing is allocated where mappings are borrowed.
 #![cfg(feature = "std")]
 
-use maps_lockless::{MappingRef, Process, Request, Source, decode::batches, text, wire::*};
+use maps_lockless::{
+    BatchEvidence, MappingRef, Process, Request, Source, decode::batches, text, wire::*,
+};
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -93,6 +95,7 @@ fn decode(stream: &[u8]) -> usize {
             read(&mapping.unwrap());
             mappings += 1;
         }
+        black_box(BatchEvidence::new(&batch));
     }
     mappings
 }
@@ -162,54 +165,63 @@ fn a_buffer_that_is_used_again_is_all_that_a_listing_needs() {
     }
 }
 
-/// A batch of as many records as one read(2) returns, without names but for the first one.
+/// A batch of as many mappings of one file as one read(2) returns.
 fn fill(batch: &mut Vec<u8>, first: u64) -> u64 {
     const HEADER: usize = size_of::<maps_lockless_batch>();
-    const FIXED: usize = size_of::<maps_lockless_vma>();
-    const NAME: &[u8; 16] = b"/usr/lib/libx.so";
-    const COUNT: usize = (MAPS_LOCKLESS_MAX_BATCH as usize - HEADER - NAME.len()) / FIXED;
+    const FILE: usize = size_of::<maps_lockless_file>();
+    const VMA: usize = size_of::<maps_lockless_vma>();
+    const PATH: &[u8; 16] = b"/usr/lib/libx.so";
+    const COUNT: usize = (MAPS_LOCKLESS_MAX_BATCH as usize - HEADER - FILE - PATH.len()) / VMA;
 
-    let size = HEADER + NAME.len() + COUNT * FIXED;
+    let size = HEADER + FILE + PATH.len() + COUNT * VMA;
     let header = maps_lockless_batch {
         magic: MAPS_LOCKLESS_MAGIC,
         version: MAPS_LOCKLESS_VERSION,
         header_size: HEADER as u16,
         size: size as u32,
-        count: COUNT as u32,
+        count: 1 + COUNT as u32,
         flags: 0,
         end_reason: MAPS_LOCKLESS_END_FULL,
+        begin: first * 4096,
         next: (first + COUNT as u64) * 4096,
         mm_id: 1,
         seq_begin: 2,
         seq_end: 2,
-        fields: MAPS_LOCKLESS_FIELDS_MAPS,
-        fields_asked: MAPS_LOCKLESS_FIELDS_MAPS,
-        vma_flags: !0,
+        request: 0,
+        fields_supported: MAPS_LOCKLESS_FIELDS_MAPS,
+        fields_wanted: MAPS_LOCKLESS_FIELDS_MAPS,
+        vma_flags_supported: !0,
         page_size: 4096,
-        reserved: 0,
+        vma_count: 1_000_000,
+    };
+    let file = maps_lockless_file {
+        r#type: MAPS_LOCKLESS_TYPE_FILE,
+        fixed_size: FILE as u16,
+        size: (FILE + PATH.len()) as u32,
+        valid: MAPS_LOCKLESS_FIELDS_MAPS,
+        path_len: PATH.len() as u32,
+        ino: 1,
+        ..Default::default()
     };
     batch.clear();
     batch.extend(header.as_bytes());
+    batch.extend(file.as_bytes());
+    batch.extend(PATH);
     for i in 0..COUNT as u64 {
-        let name: &[u8] = if i == 0 { NAME } else { b"" };
         let start = (first + i) * 4096;
         let vma = maps_lockless_vma {
             r#type: MAPS_LOCKLESS_TYPE_VMA,
-            fixed_size: FIXED as u16,
-            size: (FIXED + name.len()) as u32,
+            fixed_size: VMA as u16,
+            size: VMA as u32,
             valid: MAPS_LOCKLESS_FIELDS_MAPS,
-            name_kind: MAPS_LOCKLESS_NAME_PATH,
             start,
             end: start + 4096,
             vma_start: start,
             vma_flags: MAPS_LOCKLESS_VMA_READ | MAPS_LOCKLESS_VMA_FILE,
-            ino: 1,
-            name_off: (HEADER + FIXED) as u32,
-            name_len: NAME.len() as u32,
+            file: HEADER as u32,
             ..Default::default()
         };
         batch.extend(vma.as_bytes());
-        batch.extend(name);
     }
     COUNT as u64
 }

@@ -2,252 +2,578 @@
 
 //! The decoder on good, later, broken and hostile bytes.
 
+mod build;
+
+use build::{Builder, FILE, HEADER, OF_FILE, PAGE, VMA, page, page_of, whole_file};
 use maps_lockless::{
-    BuildId, MappingRef, NameRef,
+    BuildId, Device, Mapping, MappingRef, Marks, Name, NameRef, VmaFlags,
     decode::{Batch, DecodeErrorKind, Record, batches},
     wire::*,
 };
 use proptest::prelude::*;
+use std::mem::offset_of;
 use zerocopy::{FromBytes, IntoBytes};
 
-const HEADER: usize = size_of::<maps_lockless_batch>();
-const FIXED: usize = size_of::<maps_lockless_vma>();
+/// Two mappings of one file.
+fn two_of_a_file() -> Builder {
+    let mut batch = Builder::default();
+    let file = batch.file(whole_file(), b"/a\nb ", b"\x01\x02");
+    batch.vma(page_of(file, 0x1000), b"");
+    batch.vma(page_of(file, 0x2000), b"");
+    batch
+}
 
-fn header(size: usize, count: u32) -> maps_lockless_batch {
-    maps_lockless_batch {
-        magic: MAPS_LOCKLESS_MAGIC,
-        version: MAPS_LOCKLESS_VERSION,
-        header_size: HEADER as u16,
-        size: size as u32,
-        count,
-        flags: MAPS_LOCKLESS_BATCH_FINAL,
-        end_reason: MAPS_LOCKLESS_END_COMPLETE,
-        next: MAPS_LOCKLESS_POS_END,
-        mm_id: 1,
-        seq_begin: 2,
-        seq_end: 2,
-        fields: 0x3f,
-        fields_asked: 0x3f,
-        vma_flags: 0xf,
-        page_size: 4096,
-        reserved: 0,
+/// The size of each blob in it, padded.
+const BLOB: usize = 8;
+/// Where its records begin.
+const FILE_AT: usize = HEADER;
+const FIRST_AT: usize = HEADER + FILE + 2 * BLOB;
+const SECOND_AT: usize = FIRST_AT + VMA;
+
+fn mappings(bytes: &[u8]) -> Result<Vec<Mapping>, DecodeErrorKind> {
+    let batch = Batch::parse(bytes).map_err(|error| error.kind)?;
+    let records: Result<Vec<_>, _> = batch.records().collect();
+    let mappings: Result<Vec<_>, _> = batch.mappings().collect();
+    // Whoever passes records over finds the same faults.
+    assert_eq!(
+        records.as_ref().err(),
+        mappings.as_ref().err(),
+        "{records:?}"
+    );
+    let mappings = mappings.map_err(|error| error.kind)?;
+    Ok(mappings.iter().map(MappingRef::to_owned).collect())
+}
+
+fn one(batch: &Builder) -> Mapping {
+    let all = mappings(&batch.bytes()).unwrap();
+    let [one] = &all[..] else {
+        panic!("{all:?}");
+    };
+    one.clone()
+}
+
+fn path(path: &[u8], marked: bool) -> Name {
+    Name::Path {
+        path: path.to_vec(),
+        marked,
     }
-}
-
-fn record(start: u64, name_off: usize, name_len: usize, size: usize) -> maps_lockless_vma {
-    maps_lockless_vma {
-        r#type: MAPS_LOCKLESS_TYPE_VMA,
-        fixed_size: FIXED as u16,
-        size: size as u32,
-        valid: MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME,
-        name_kind: MAPS_LOCKLESS_NAME_PATH,
-        start,
-        end: start + 4096,
-        vma_start: start,
-        vma_flags: MAPS_LOCKLESS_VMA_READ,
-        name_off: name_off as u32,
-        name_len: name_len as u32,
-        ..Default::default()
-    }
-}
-
-/// Two mappings of one file, whose name stands in the first record.
-fn two_records() -> Vec<u8> {
-    let off = HEADER + FIXED;
-    let size = HEADER + 2 * FIXED + 8;
-    let mut bytes = header(size, 2).as_bytes().to_vec();
-    bytes.extend(record(0x1000, off, 5, FIXED + 8).as_bytes());
-    bytes.extend(b"/a\nb \0\0\0");
-    bytes.extend(record(0x2000, off, 5, FIXED).as_bytes());
-    assert_eq!(bytes.len(), size);
-    bytes
-}
-
-fn names(bytes: &[u8]) -> Result<Vec<Vec<u8>>, DecodeErrorKind> {
-    Batch::parse(bytes)
-        .map_err(|error| error.kind)?
-        .records()
-        .filter_map(|record| match record {
-            Ok(Record::Vma(vma)) => Some(Ok(vma.name.to_vec())),
-            Ok(_) => None,
-            Err(error) => Some(Err(error.kind)),
-        })
-        .collect()
 }
 
 #[test]
-fn a_name_may_stand_in_an_earlier_record() {
-    assert_eq!(
-        names(&two_records()),
-        Ok(vec![b"/a\nb ".to_vec(), b"/a\nb ".to_vec()])
-    );
+fn mappings_of_a_file_refer_to_its_record() {
+    let all = mappings(&two_of_a_file().bytes()).unwrap();
+    assert_eq!(all.len(), 2);
+    for (mapping, start) in all.iter().zip([0x1000, 0x2000]) {
+        assert_eq!((mapping.start, mapping.end), (start, start + PAGE));
+        assert_eq!(mapping.name, path(b"/a\nb ", false));
+        assert_eq!(mapping.inode, Some(7));
+        let device = Device {
+            major: 0xfe,
+            minor: 1,
+        };
+        assert_eq!(mapping.device, Some(device));
+        assert_eq!(mapping.deleted, Some(false));
+        assert_eq!(mapping.build_id, BuildId::Present(vec![1, 2]));
+        assert_eq!((mapping.page_size, mapping.pkey), (None, None));
+    }
 }
 
 #[test]
 fn a_batch_ends_where_its_size_says() {
-    let mut bytes = two_records();
+    let mut bytes = two_of_a_file().bytes();
     let one = bytes.len();
-    bytes.extend(two_records());
+    bytes.extend(two_of_a_file().bytes());
     let sizes: Vec<usize> = batches(&bytes).map(|batch| batch.unwrap().size()).collect();
     assert_eq!(sizes, [one, one]);
 }
 
-/// What a kernel to come may return.
-fn future() -> Vec<u8> {
-    // A header and a record that are 16 bytes longer, and a record of unknown type before it.
-    let long_header = HEADER + 16;
-    let long_fixed = FIXED + 16;
-    let name_off = long_header + 24 + long_fixed;
-    let size = name_off + 8;
-    let mut head = header(size, 2);
-    head.header_size = long_header as u16;
-    head.flags |= 1 << 31;
-    head.fields = u64::MAX;
-    let mut vma = record(0x1000, name_off, 3, long_fixed + 8);
-    vma.fixed_size = long_fixed as u16;
-    vma.valid |= 1 << 63;
-    vma.flags |= 1 << 31;
-    vma.vma_flags |= 1 << 63;
-    let mut unknown = vec![0xee; 24];
-    unknown[0..2].copy_from_slice(&999_u16.to_ne_bytes());
-    unknown[4..8].copy_from_slice(&24_u32.to_ne_bytes());
+#[test]
+fn a_name_says_what_maps_shows() {
+    let named = |kind, name: &[u8]| {
+        let mut batch = Builder::default();
+        let vma = maps_lockless_vma {
+            name_kind: kind,
+            ..page(0x1000)
+        };
+        batch.vma(vma, name);
+        one(&batch).name
+    };
+    assert_eq!(named(MAPS_LOCKLESS_NAME_NONE, b""), Name::None);
+    assert_eq!(
+        named(MAPS_LOCKLESS_NAME_ANON, b"a ]"),
+        Name::Anon(b"a ]".to_vec())
+    );
+    assert_eq!(named(MAPS_LOCKLESS_NAME_HEAP, b""), Name::Heap);
+    assert_eq!(named(MAPS_LOCKLESS_NAME_STACK, b""), Name::Stack);
+    assert_eq!(
+        named(MAPS_LOCKLESS_NAME_SPECIAL, b"[vdso]"),
+        Name::Special(b"[vdso]".to_vec())
+    );
+    // Of a kernel to come.
+    assert_eq!(named(77, b"name"), Name::Unknown);
 
-    let mut bytes = head.as_bytes().to_vec();
-    bytes.extend([0xee; 16]);
-    bytes.extend(unknown);
-    bytes.extend(vma.as_bytes());
-    bytes.extend([0xee; 16]);
-    bytes.extend(b"/ab\0\0\0\0\0");
-    bytes
+    // A name that was given goes before the path.
+    let mut shared = Builder::default();
+    let file = shared.file(whole_file(), b"/dev/zero", b"");
+    let vma = maps_lockless_vma {
+        name_kind: MAPS_LOCKLESS_NAME_ANON_SHMEM,
+        ..page_of(file, 0x1000)
+    };
+    shared.vma(vma, b"given");
+    assert_eq!(one(&shared).name, Name::AnonShmem(b"given".to_vec()));
+}
+
+/// What is told of a mapping of a file of which no more is known than this.
+fn of_file(valid: u64, flags: u32, path: &[u8], id: &[u8]) -> Mapping {
+    let mut batch = Builder::default();
+    let fields = maps_lockless_file {
+        valid,
+        flags,
+        ..whole_file()
+    };
+    let file = batch.file(fields, path, id);
+    batch.vma(page_of(file, 0x1000), b"");
+    one(&batch)
+}
+
+#[test]
+fn a_file_is_known_as_far_as_its_record_says() {
+    let nothing = of_file(0, 0, b"", b"");
+    assert_eq!((nothing.device, nothing.inode), (None, None));
+    assert_eq!((nothing.deleted, nothing.name), (None, Name::Unknown));
+    assert_eq!(nothing.build_id, BuildId::Unknown);
+    assert_eq!(nothing.offset, Some(0));
+
+    let known = MAPS_LOCKLESS_FIELD_PATH;
+    assert_eq!(of_file(known, 0, b"/a", b"").name, path(b"/a", false));
+    // Three answers.
+    let deleted = |valid, flags| {
+        let mapping = of_file(valid | known, flags, b"/a", b"");
+        (mapping.deleted, mapping.name)
+    };
+    let valid = MAPS_LOCKLESS_FIELD_DELETED;
+    let flag = MAPS_LOCKLESS_FILE_DELETED;
+    assert_eq!(deleted(valid, flag), (Some(true), path(b"/a", true)));
+    assert_eq!(deleted(valid, 0), (Some(false), path(b"/a", false)));
+    assert_eq!(deleted(0, 0), (None, path(b"/a", false)));
+
+    let too_long = of_file(valid, flag | MAPS_LOCKLESS_FILE_PATH_TOO_LONG, b"", b"");
+    assert_eq!(too_long.name, Name::PathTooLong);
+    assert_eq!(too_long.deleted, Some(true));
+}
+
+#[test]
+fn a_build_id_has_four_answers() {
+    let valid = MAPS_LOCKLESS_FIELD_BUILD_ID;
+    let not_resident = MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT;
+    let answer = |valid, flags, id| of_file(valid, flags, b"", id).build_id;
+    assert_eq!(answer(valid, 0, &[7; 20]), BuildId::Present(vec![7; 20]));
+    assert_eq!(answer(valid, 0, b""), BuildId::Absent);
+    assert_eq!(answer(0, not_resident, b""), BuildId::NotResident);
+    assert_eq!(answer(0, 0, b""), BuildId::Unknown);
+}
+
+#[test]
+fn without_a_record_of_a_file_it_depends_on_what_was_asked_for() {
+    let name = |wanted, valid, vma_flags| {
+        let mut batch = Builder::default();
+        batch.header.fields_wanted = wanted;
+        let vma = maps_lockless_vma {
+            valid,
+            vma_flags,
+            ..page(0x1000)
+        };
+        batch.vma(vma, b"");
+        one(&batch).name
+    };
+    let name_alone = MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_NAME;
+    let with_flags = name_alone | MAPS_LOCKLESS_FIELD_FLAGS;
+    let with_path = name_alone | MAPS_LOCKLESS_FIELD_PATH;
+    // A path was asked for, and there is no file.
+    assert_eq!(name(with_path, name_alone, 0), Name::None);
+    // No path was asked for. The flags tell whether there is a file.
+    assert_eq!(name(with_flags, with_flags, 0), Name::None);
+    let of_file = name(with_flags, with_flags, MAPS_LOCKLESS_VMA_FILE);
+    assert_eq!(of_file, Name::Unknown);
+    assert_eq!(name(name_alone, name_alone, 0), Name::Unknown);
+    // No name was asked for.
+    let ranges = MAPS_LOCKLESS_FIELD_RANGE;
+    assert_eq!(name(ranges, ranges, 0), Name::Unknown);
+}
+
+#[test]
+fn a_path_is_known_where_no_name_was_asked_for() {
+    let mut batch = Builder::default();
+    let file = batch.file(whole_file(), b"/a", b"");
+    let vma = maps_lockless_vma {
+        valid: MAPS_LOCKLESS_FIELD_RANGE,
+        ..page_of(file, 0x1000)
+    };
+    batch.vma(vma, b"");
+    assert_eq!(one(&batch).name, path(b"/a", false));
+}
+
+#[test]
+fn what_is_not_valid_is_not_known() {
+    let mut batch = Builder::default();
+    let vma = maps_lockless_vma {
+        valid: MAPS_LOCKLESS_FIELD_RANGE,
+        flags: MAPS_LOCKLESS_REC_WITHHELD,
+        ..page(0x1000)
+    };
+    batch.vma(vma, b"");
+    let withheld = one(&batch);
+    let marks = Marks {
+        withheld: true,
+        ..Marks::default()
+    };
+    assert_eq!(withheld.marks, marks);
+    assert_eq!(withheld.name, Name::Unknown);
+    assert_eq!(withheld.flags.known, 0);
+    assert_eq!((withheld.offset, withheld.inode), (None, None));
+    assert_eq!(withheld.build_id, BuildId::Unknown);
+}
+
+#[test]
+fn pages_and_keys() {
+    let told = |valid, page_shift| {
+        let mut batch = Builder::default();
+        let vma = maps_lockless_vma {
+            valid,
+            page_shift,
+            pkey: 15,
+            ..page(0x1000)
+        };
+        batch.vma(vma, b"");
+        let mapping = one(&batch);
+        (mapping.page_size, mapping.pkey)
+    };
+    let both = MAPS_LOCKLESS_FIELD_PAGE_SIZE | MAPS_LOCKLESS_FIELD_PKEY;
+    assert_eq!(told(both, 21), (Some(2 << 20), Some(15)));
+    assert_eq!(told(both, 63), (Some(1 << 63), Some(15)));
+    assert_eq!(told(both, 64), (None, Some(15)), "no number has these bits");
+    assert_eq!(told(0, 21), (None, None));
+}
+
+#[test]
+fn a_flag_is_known_where_the_kernel_reports_it() {
+    let mut batch = Builder::default();
+    batch.vma(page(0x1000), b"");
+    let flags = VmaFlags {
+        set: MAPS_LOCKLESS_VMA_READ,
+        known: batch.header.vma_flags_supported,
+    };
+    assert_eq!(one(&batch).flags, flags);
+}
+
+#[test]
+fn an_unknown_range_is_no_mapping() {
+    let mut batch = Builder::default();
+    batch.vma(page(0x1000), b"");
+    batch.unknown(0x2000, 0x5000);
+    batch.vma(page(0x5000), b"");
+    batch.unknown(0x9000, u64::MAX);
+    let bytes = batch.bytes();
+    let starts: Vec<_> = mappings(&bytes).unwrap().iter().map(|m| m.start).collect();
+    assert_eq!(starts, [0x1000, 0x5000]);
+    let batch = Batch::parse(&bytes).unwrap();
+    assert_eq!(batch.header().count, 4);
+    let unknown: Vec<_> = batch.unknown().map(Result::unwrap).collect();
+    assert_eq!(unknown, [0x2000..0x5000, 0x9000..u64::MAX]);
+}
+
+/// What a kernel to come may return: longer structs, and bits, kinds, a reason and a type of record that
+/// mean nothing today.
+fn future() -> Builder {
+    let mut batch = Builder::default();
+    batch.longer = 16;
+    let header = &mut batch.header;
+    header.flags |= 1 << 31;
+    header.end_reason = 99;
+    header.fields_supported |= 1 << 62;
+    header.fields_wanted |= 1 << 62;
+    header.vma_flags_supported |= 1 << 62;
+    let fields = maps_lockless_file {
+        valid: OF_FILE | 1 << 62,
+        flags: 1 << 31,
+        ..whole_file()
+    };
+    let file = batch.file(fields, b"/ab", b"\xab");
+    batch.other(999, &[0xee; 24]);
+    let mut vma = page_of(file, 0x1000);
+    vma.valid |= 1 << 62;
+    vma.flags |= 1 << 31;
+    vma.vma_flags |= 1 << 62;
+    batch.vma(vma, b"");
+    let named = maps_lockless_vma {
+        name_kind: 77,
+        ..page(0x2000)
+    };
+    batch.vma(named, b"of a kind to come");
+    batch
 }
 
 #[test]
 fn what_a_later_kernel_adds_is_passed_over() {
-    let bytes = future();
+    let bytes = future().bytes();
     let batch = Batch::parse(&bytes).unwrap();
     let records: Vec<_> = batch.records().map(Result::unwrap).collect();
-    assert!(matches!(records[0], Record::Unknown { r#type: 999, .. }));
-    let Record::Vma(vma) = records[1] else {
+    assert!(matches!(records[0], Record::File(_)));
+    let Record::Other {
+        r#type: 999,
+        bytes: other,
+    } = records[1]
+    else {
         panic!("{:?}", records[1]);
     };
-    let mapping = MappingRef::new(&vma, batch.header().vma_flags);
-    assert_eq!(mapping.start, 0x1000);
-    assert_eq!(
-        mapping.name,
-        NameRef::Path {
-            path: b"/ab",
-            deleted: Some(false)
-        }
-    );
+    assert_eq!(other.len(), 8 + 16 + 24);
+    let all = mappings(&bytes).unwrap();
+    assert_eq!((all[0].start, all[1].start), (0x1000, 0x2000));
+    assert_eq!(all[0].name, path(b"/ab", false));
+    assert_eq!(all[0].build_id, BuildId::Present(vec![0xab]));
+    assert_eq!(all[0].marks, Marks::default());
+    assert_eq!(all[1].name, Name::Unknown);
 }
 
-/// The file is for decoders in other languages. It is not recorded, but what `future()` makes.
+/// Each mark, each kind of name and each answer about a file, in two batches. UNKNOWN ranges too.
+fn marks() -> Vec<u8> {
+    let mut first = Builder::default();
+    let header = &mut first.header;
+    header.flags = MAPS_LOCKLESS_BATCH_FIRST;
+    header.end_reason = MAPS_LOCKLESS_END_FULL;
+    header.next = 0x9000;
+    header.seq_end = 4;
+    let more = MAPS_LOCKLESS_FIELD_PAGE_SIZE | MAPS_LOCKLESS_FIELD_PKEY;
+    header.fields_supported |= more;
+    header.fields_wanted |= more;
+    let mut last = first.clone();
+
+    let marked = |flags, vma| maps_lockless_vma { flags, ..vma };
+    let named = |name_kind, vma| maps_lockless_vma { name_kind, ..vma };
+    let file = |missing: u64, flags| maps_lockless_file {
+        valid: OF_FILE & !missing,
+        flags,
+        ..whole_file()
+    };
+    let live = first.file(file(0, 0), b"/lib/a b", &[0xab; 20]);
+    let mut clipped = marked(MAPS_LOCKLESS_REC_CLIPPED, page_of(live, 0x1000));
+    clipped.vma_start = 0;
+    clipped.offset = 0x1000;
+    first.vma(clipped, b"");
+    let mut keyed = page_of(live, 0x2000);
+    keyed.valid |= more;
+    (keyed.page_shift, keyed.pkey) = (21, 3);
+    first.vma(keyed, b"");
+    let mut withheld = marked(MAPS_LOCKLESS_REC_WITHHELD, page(0x3000));
+    withheld.valid = MAPS_LOCKLESS_FIELD_RANGE;
+    withheld.vma_flags = 0;
+    first.vma(withheld, b"");
+    first.unknown(0x4000, 0x6000);
+    first.vma(marked(MAPS_LOCKLESS_REC_UNSTABLE, page(0x6000)), b"");
+    let gone = first.file(file(0, MAPS_LOCKLESS_FILE_DELETED), b"/tmp/\xff\n\\", b"");
+    first.vma(page_of(gone, 0x7000), b"");
+    let too_long = first.file(
+        file(
+            MAPS_LOCKLESS_FIELD_PATH | MAPS_LOCKLESS_FIELD_BUILD_ID,
+            MAPS_LOCKLESS_FILE_PATH_TOO_LONG | MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT,
+        ),
+        b"",
+        b"",
+    );
+    first.vma(page_of(too_long, 0x8000), b"");
+
+    let header = &mut last.header;
+    header.flags = MAPS_LOCKLESS_BATCH_FINAL;
+    header.end_reason = MAPS_LOCKLESS_END_COMPLETE;
+    header.begin = 0x9000;
+    header.next = MAPS_LOCKLESS_NEXT_NONE;
+    header.seq_begin = 5;
+    header.seq_end = 6;
+    let asked_for_less = last.file(file(MAPS_LOCKLESS_FIELD_DELETED, 0), b"/lib/a b", b"\x01");
+    last.vma(page_of(asked_for_less, 0x9000), b"");
+    let zero = last.file(file(0, MAPS_LOCKLESS_FILE_DELETED), b"/dev/zero", b"");
+    let shared = named(MAPS_LOCKLESS_NAME_ANON_SHMEM, page_of(zero, 0xa000));
+    last.vma(shared, b"shared memory");
+    for (kind, name) in [
+        (MAPS_LOCKLESS_NAME_ANON, &b"private"[..]),
+        (MAPS_LOCKLESS_NAME_HEAP, b""),
+        (MAPS_LOCKLESS_NAME_STACK, b""),
+        (MAPS_LOCKLESS_NAME_SPECIAL, b"[vdso]"),
+    ] {
+        let start = 0xb000 + u64::from(kind) * PAGE;
+        last.vma(named(kind, page(start)), name);
+    }
+    last.unknown(0xffff_ffff_ff60_0000, 0xffff_ffff_ff60_1000);
+    [first.bytes(), last.bytes()].concat()
+}
+
+#[test]
+fn each_mark_is_told() {
+    let bytes = marks();
+    let mut all = Vec::new();
+    let mut unknown = Vec::new();
+    for batch in batches(&bytes) {
+        let batch = batch.unwrap();
+        all.extend(batch.mappings().map(Result::unwrap));
+        unknown.extend(batch.unknown().map(Result::unwrap));
+    }
+    let mut marks = all.iter().map(|mapping| mapping.marks);
+    assert!(marks.any(|marks| marks.clipped && !marks.is_torn()));
+    assert!(marks.any(|marks| marks.withheld && marks.is_torn()));
+    assert!(marks.any(|marks| marks.unstable && marks.is_torn()));
+    let names = |wanted: NameRef<'_>| all.iter().any(|mapping| mapping.name == wanted);
+    assert!(names(NameRef::PathTooLong) && names(NameRef::Heap) && names(NameRef::Stack));
+    let end = 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000;
+    assert_eq!(unknown, [0x4000..0x6000, end]);
+}
+
+/// The files are for decoders in other languages. They are not recorded, but made here.
 #[test]
 #[cfg(target_endian = "little")]
-fn the_stream_of_a_later_kernel_is_kept() {
-    let kept = include_bytes!("data/future.stream");
-    assert_eq!(
-        future().escape_ascii().to_string(),
-        kept.escape_ascii().to_string()
-    );
+fn the_streams_that_no_kernel_made_are_kept() {
+    for (made, kept) in [
+        (future().bytes(), &include_bytes!("data/future.stream")[..]),
+        (marks(), include_bytes!("data/marks.stream")),
+    ] {
+        assert_eq!(
+            made.escape_ascii().to_string(),
+            kept.escape_ascii().to_string()
+        );
+    }
 }
 
-#[test]
-fn a_name_kind_of_a_later_kernel_is_unknown() {
-    let mut bytes = two_records();
-    let at = HEADER + std::mem::offset_of!(maps_lockless_vma, name_kind);
-    bytes[at..at + 4].copy_from_slice(&77_u32.to_ne_bytes());
-    let Some(Ok(Record::Vma(vma))) = Batch::parse(&bytes).unwrap().records().next() else {
-        panic!();
-    };
-    assert_eq!(MappingRef::new(&vma, 0).name, NameRef::Unknown);
-}
-
-/// A change of `two_records()` and the error that it must lead to.
+/// A change of `two_of_a_file()` and the error that it must lead to.
 fn broken(at: usize, with: &[u8]) -> DecodeErrorKind {
-    let mut bytes = two_records();
+    let mut bytes = two_of_a_file().bytes();
     bytes[at..at + with.len()].copy_from_slice(with);
-    names(&bytes).unwrap_err()
+    mappings(&bytes).unwrap_err()
 }
 
 #[test]
 fn each_kind_of_damage_has_its_error() {
     use DecodeErrorKind::*;
 
-    let second = HEADER + FIXED + 8;
     let swapped = MAPS_LOCKLESS_MAGIC.swap_bytes().to_ne_bytes();
-    let number = |number: u32| number.to_ne_bytes();
-    let field = |name: usize| HEADER + name;
-    let name_off = std::mem::offset_of!(maps_lockless_vma, name_off);
+    let short = |number: usize| (number as u16).to_ne_bytes();
+    let number = |number: usize| (number as u32).to_ne_bytes();
+    let all = u32::MAX.to_ne_bytes();
+    let of_file = |field: usize| FILE_AT + field;
+    let of_first = |field: usize| FIRST_AT + field;
+    let whole = SECOND_AT + VMA;
+    let file = offset_of!(maps_lockless_vma, file);
+    let name_len = offset_of!(maps_lockless_vma, name_len);
+    let path_len = offset_of!(maps_lockless_file, path_len);
+    let id_len = offset_of!(maps_lockless_file, build_id_len);
     for (at, with, expected) in [
         (0, &b"junk"[..], BadMagic),
         (0, &swapped, ForeignByteOrder),
-        (4, &2_u16.to_ne_bytes(), UnsupportedVersion(2)),
-        (6, &72_u16.to_ne_bytes(), BadSize),
-        (6, &89_u16.to_ne_bytes(), BadSize),
-        (8, &number(8), BadSize),
+        (4, &short(2), UnsupportedVersion(2)),
+        (6, &short(HEADER - 8), BadSize),
+        (6, &short(whole + 8), BadSize),
+        (8, &number(HEADER - 8), BadSize),
         (8, &number(1 << 20), Truncated),
-        (12, &number(1), BadCount),
-        (12, &number(3), BadCount),
-        (12, &number(u32::MAX), BadCount),
-        (field(2), &88_u16.to_ne_bytes(), BadSize),
-        (field(2), &u16::MAX.to_ne_bytes(), BadSize),
-        (field(4), &number(0), BadSize),
-        (field(4), &number(!7), Truncated),
-        (field(32), &0_u64.to_ne_bytes(), BadRange),
-        (field(name_off), &number(0), BadName),
-        (field(name_off), &number(u32::MAX), BadName),
-        (field(name_off + 4), &number(u32::MAX), BadName),
-        // Forward, into a record that comes later.
-        (field(name_off), &number(second as u32), BadName),
-        (field(name_off + 12), &number(1), BadBuildId),
-        (field(name_off + 12), &number(u32::MAX), BadBuildId),
+        // The batch ends within the last record.
+        (8, &number(whole - 8), Truncated),
+        (12, &number(2), BadCount),
+        (12, &number(4), BadCount),
+        (12, &all, BadCount),
+        // The type of a VMA, with the fixed size of a file's record.
+        (of_file(0), &MAPS_LOCKLESS_TYPE_VMA.to_ne_bytes(), BadSize),
+        (of_file(2), &short(FILE - 8), BadSize),
+        (of_file(2), &short(FILE + 8), BadBuildId),
+        (of_file(2), &short(FILE + 3 * BLOB), BadSize),
+        (of_file(4), &number(0), BadSize),
+        (of_file(4), &number(4), BadSize),
+        (of_file(4), &number(FILE + 2 * BLOB + 4), BadSize),
+        (of_file(4), &number(!7), Truncated),
+        (of_file(path_len), &number(2 * BLOB + 1), BadName),
+        (of_file(path_len), &all, BadName),
+        // No room is left for the build ID, or for what pads it.
+        (of_file(path_len), &number(BLOB + 1), BadBuildId),
+        (of_file(id_len), &number(BLOB + 1), BadBuildId),
+        (of_file(id_len), &all, BadBuildId),
+        (of_first(2), &short(VMA - 8), BadSize),
+        (of_first(2), &short(VMA + 8), BadSize),
+        (of_first(4), &number(VMA - 8), BadSize),
+        (of_first(32), &0_u64.to_ne_bytes(), BadRange),
+        (of_first(40), &u64::MAX.to_ne_bytes(), BadRange),
+        (of_first(name_len), &number(1), BadName),
+        (of_first(name_len), &all, BadName),
+        // No file's record begins there: in the header, beside one, at the VMA itself, at the VMA
+        // behind it, beyond the batch.
+        (of_first(file), &number(8), BadFile),
+        (of_first(file), &number(FILE_AT + 4), BadFile),
+        (of_first(file), &number(FILE_AT + 8), BadFile),
+        (of_first(file), &number(FIRST_AT), BadFile),
+        (of_first(file), &number(SECOND_AT), BadFile),
+        (of_first(file), &number(whole), BadFile),
+        (of_first(file), &all, BadFile),
     ] {
         assert_eq!(broken(at, with), expected, "{with:?} at {at}");
+    }
+    // The second VMA takes the first one for a file.
+    let at = SECOND_AT + file;
+    assert_eq!(broken(at, &number(FIRST_AT)), BadFile);
+}
+
+#[test]
+fn a_build_id_has_twenty_bytes_at_most() {
+    for (len, expected) in [(20, Ok(1)), (21, Err(DecodeErrorKind::BadBuildId))] {
+        let mut batch = Builder::default();
+        let file = batch.file(whole_file(), b"", &vec![1; len]);
+        batch.vma(page_of(file, 0x1000), b"");
+        assert_eq!(mappings(&batch.bytes()).map(|all| all.len()), expected);
     }
 }
 
 #[test]
-fn a_build_id_has_four_answers() {
-    let answer = |valid, flags, len: usize| {
-        let at = HEADER + FIXED;
-        let mut vma = record(0x1000, 0, 0, FIXED + len.next_multiple_of(8));
-        vma.valid = valid;
-        vma.flags = flags;
-        vma.build_id_off = if len > 0 { at as u32 } else { 0 };
-        vma.build_id_len = len as u32;
-        let size = HEADER + vma.size as usize;
-        let mut bytes = header(size, 1).as_bytes().to_vec();
-        bytes.extend(vma.as_bytes());
-        bytes.resize(size, 7);
-        let Record::Vma(vma) = Batch::parse(&bytes)
-            .unwrap()
-            .records()
-            .next()
-            .unwrap()
-            .unwrap()
-        else {
-            panic!();
+fn a_record_that_is_passed_over_is_checked() {
+    // A file that nobody maps, and a range that ends before it begins.
+    let mut file = Builder::default();
+    file.file(whole_file(), b"/a", b"");
+    let mut bytes = file.bytes();
+    let at = HEADER + offset_of!(maps_lockless_file, path_len);
+    bytes[at..at + 4].copy_from_slice(&u32::MAX.to_ne_bytes());
+    assert_eq!(mappings(&bytes), Err(DecodeErrorKind::BadName));
+
+    let mut range = Builder::default();
+    range.unknown(0x2000, 0x1000);
+    let bytes = range.bytes();
+    assert_eq!(mappings(&bytes), Err(DecodeErrorKind::BadRange));
+    let batch = Batch::parse(&bytes).unwrap();
+    assert!(batch.unknown().next().unwrap().is_err());
+    // A type that is not known, whose fixed part is longer than all of it.
+    let mut other = Builder::default();
+    other.other(999, &[]);
+    let mut bytes = other.bytes();
+    bytes[HEADER + 2..HEADER + 4].copy_from_slice(&16_u16.to_ne_bytes());
+    assert_eq!(mappings(&bytes), Err(DecodeErrorKind::BadSize));
+}
+
+#[test]
+fn a_files_record_ends_before_who_refers_to_it() {
+    // It stands in a record of another type, and ends with it or in the VMA behind.
+    for (behind, expected) in [(0, Ok(1)), (VMA, Err(DecodeErrorKind::BadFile))] {
+        let mut batch = Builder::default();
+        let file = maps_lockless_file {
+            r#type: MAPS_LOCKLESS_TYPE_FILE,
+            fixed_size: FILE as u16,
+            size: (FILE + behind) as u32,
+            ..Default::default()
         };
-        match vma.build_id() {
-            BuildId::Present(id) => format!("present {id:?}"),
-            other => format!("{other:?}"),
-        }
-    };
-    let valid = MAPS_LOCKLESS_FIELD_BUILD_ID;
-    assert_eq!(answer(valid, 0, 3), "present [7, 7, 7]");
-    assert_eq!(answer(valid, 0, 0), "Absent");
-    let not_resident = MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT;
-    assert_eq!(answer(0, not_resident, 0), "NotResident");
-    assert_eq!(answer(0, 0, 0), "Unknown");
+        let other = batch.other(999, file.as_bytes());
+        batch.vma(page_of(other + 8, 0x1000), b"");
+        let all = mappings(&batch.bytes());
+        assert_eq!(all.map(|all| all.len()), expected);
+    }
 }
 
 #[test]
 fn every_truncation_is_an_error() {
-    let bytes = two_records();
+    let bytes = two_of_a_file().bytes();
     for len in 0..bytes.len() {
         assert_eq!(
-            names(&bytes[..len]),
+            mappings(&bytes[..len]),
             Err(DecodeErrorKind::Truncated),
             "{len}"
         );
@@ -270,14 +596,13 @@ fn walk(bytes: &[u8]) {
             );
             if let Ok(Record::Vma(vma)) = record {
                 assert!(vma.name.len() <= bytes.len());
-                let _ = MappingRef::new(&vma, u64::MAX)
-                    .to_owned()
-                    .as_ref()
-                    .name
-                    .to_maps();
+                let mapping = MappingRef::new(&vma, batch.header());
+                let _ = mapping.to_owned().as_ref().name.to_maps();
             }
         }
         assert!(records.next().is_none(), "fused");
+        // Not each of the records that it passes over is looked into, so that it may come further.
+        assert!(batch.unknown().count() <= bytes.len() / 8 + 1);
     }
 }
 
@@ -289,14 +614,16 @@ proptest! {
 
     #[test]
     fn any_damage_is_survived(
-        changes in prop::collection::vec((0_usize..HEADER + 2 * FIXED + 8, any::<u8>()), 1..12),
-        len in 0_usize..=HEADER + 2 * FIXED + 8,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        len in any::<prop::sample::Index>(),
+        later in any::<bool>(),
     ) {
-        let mut bytes = two_records();
+        let mut bytes = if later { future().bytes() } else { marks() };
         for (at, byte) in changes {
+            let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        walk(&bytes[..len]);
+        walk(&bytes[..len.index(bytes.len() + 1)]);
     }
 
     #[test]

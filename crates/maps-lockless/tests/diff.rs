@@ -133,8 +133,9 @@ fn names_from_different_sources_are_what_maps_shows() {
     let mut lockless = text.clone();
     lockless.mappings[0].name = Name::Path {
         path: b"/lib/a\nb".to_vec(),
-        deleted: Some(true),
+        marked: true,
     };
+    lockless.mappings[0].deleted = Some(true);
     assert!(difference(&text, &lockless).renamed);
     lockless.source = Source::Lockless;
     assert_eq!(text.diff(&lockless), []);
@@ -168,6 +169,50 @@ fn another_build_id() {
     assert_eq!(before.diff(&after), []);
     before.mappings[0].build_id = BuildId::Present(vec![2]);
     assert!(difference(&before, &after).build_id);
+}
+
+#[test]
+fn another_page_size_and_key() {
+    let mut before = snapshot(&format!("10-20 rw-p 0 {MEMORY}"));
+    let mut after = before.clone();
+    (after.mappings[0].page_size, after.mappings[0].pkey) = (Some(4096), Some(1));
+    assert_eq!(before.diff(&after), []);
+    (before.mappings[0].page_size, before.mappings[0].pkey) = (Some(2 << 20), Some(1));
+    let page_size = difference(&before, &after);
+    assert!(page_size.page_size && !page_size.pkey);
+    (before.mappings[0].page_size, before.mappings[0].pkey) = (Some(4096), Some(2));
+    let pkey = difference(&before, &after);
+    assert!(pkey.pkey && !pkey.page_size);
+}
+
+#[test]
+fn a_file_is_deleted_whose_path_is_not_known() {
+    let mut before = snapshot("10-20 r--p 0 fe:01 9  /lib/a\n");
+    before.mappings[0].name = Name::PathTooLong;
+    let mut after = before.clone();
+    after.mappings[0].deleted = Some(true);
+    assert!(difference(&before, &after).renamed);
+    after.mappings[0].deleted = None;
+    assert_eq!(before.diff(&after), []);
+}
+
+#[test]
+fn of_a_range_that_is_unknown_nothing_is_told() {
+    let before = snapshot(&format!(
+        "10-20 r--p 0 {MEMORY}20-30 rw-p 0 {MEMORY}40-50 rw-p 0 {MEMORY}"
+    ));
+    let mut after = snapshot(&format!("10-20 r--p 0 {MEMORY}60-70 rw-p 0 {MEMORY}"));
+    let told = |changes: Vec<Change<'_>>| changes.iter().map(told).collect::<Vec<_>>();
+    let removed = |start, end| ('-', Some(start..end), None);
+    let added = ('+', None, Some(0x60..0x70));
+    let all = [removed(0x20, 0x30), removed(0x40, 0x50), added.clone()];
+    assert_eq!(told(before.diff(&after)), all);
+    // The first address of the one, none of the other's.
+    after.unknown = vec![0x18..0x21, 0x50..0x60];
+    assert_eq!(told(before.diff(&after)), [removed(0x40, 0x50), added]);
+    // What comes out of it was perhaps there before.
+    let back = told(after.diff(&before));
+    assert_eq!(back, [('+', None, Some(0x40..0x50)), removed(0x60, 0x70)]);
 }
 
 #[test]

@@ -22,43 +22,40 @@ fn refuse<T: DeserializeOwned + Debug>(json: &str) {
 
 #[test]
 fn names() {
-    let path = |path: &[u8], deleted| Name::Path {
+    let path = |path: &[u8], marked| Name::Path {
         path: path.to_vec(),
-        deleted,
+        marked,
     };
     pin(
         Name::Unknown,
-        r#"{"kind":"unknown","text":null,"deleted":null}"#,
+        r#"{"kind":"unknown","text":null,"marked":null}"#,
     );
-    pin(Name::None, r#"{"kind":"none","text":null,"deleted":null}"#);
+    pin(Name::None, r#"{"kind":"none","text":null,"marked":null}"#);
     pin(
-        path(b"/bin/true", Some(false)),
-        r#"{"kind":"path","text":"/bin/true","deleted":false}"#,
+        path(b"/bin/true", false),
+        r#"{"kind":"path","text":"/bin/true","marked":false}"#,
     );
     pin(
-        path(b"/bin/true", None),
-        r#"{"kind":"path","text":"/bin/true","deleted":null}"#,
+        path(b"/bin/true", true),
+        r#"{"kind":"path","text":"/bin/true","marked":true}"#,
     );
     pin(
         Name::PathTooLong,
-        r#"{"kind":"path_too_long","text":null,"deleted":null}"#,
+        r#"{"kind":"path_too_long","text":null,"marked":null}"#,
     );
     pin(
         Name::Anon(b"".to_vec()),
-        r#"{"kind":"anon","text":"","deleted":null}"#,
+        r#"{"kind":"anon","text":"","marked":null}"#,
     );
     pin(
         Name::AnonShmem(b"a  b ".to_vec()),
-        r#"{"kind":"anon_shmem","text":"a  b ","deleted":null}"#,
+        r#"{"kind":"anon_shmem","text":"a  b ","marked":null}"#,
     );
-    pin(Name::Heap, r#"{"kind":"heap","text":null,"deleted":null}"#);
-    pin(
-        Name::Stack,
-        r#"{"kind":"stack","text":null,"deleted":null}"#,
-    );
+    pin(Name::Heap, r#"{"kind":"heap","text":null,"marked":null}"#);
+    pin(Name::Stack, r#"{"kind":"stack","text":null,"marked":null}"#);
     pin(
         Name::Special(b"[vdso]".to_vec()),
-        r#"{"kind":"special","text":"[vdso]","deleted":null}"#,
+        r#"{"kind":"special","text":"[vdso]","marked":null}"#,
     );
 }
 
@@ -68,7 +65,7 @@ fn names_keep_their_bytes() {
     let pin = |name: &[u8], text: &str| {
         pin(
             Name::Anon(name.to_vec()),
-            &format!(r#"{{"kind":"anon","text":"{text}","deleted":null}}"#),
+            &format!(r#"{{"kind":"anon","text":"{text}","marked":null}}"#),
         );
     };
     pin(b"a\xffb\xc3", r"a\\xffb\\xc3");
@@ -82,9 +79,10 @@ fn names_keep_their_bytes() {
 
 #[test]
 fn names_that_are_none_are_refused() {
-    refuse::<Name>(r#"{"kind":"heap","text":"[heap]","deleted":null}"#);
+    refuse::<Name>(r#"{"kind":"heap","text":"[heap]","marked":null}"#);
     refuse::<Name>(r#"{"kind":"anon","text":null}"#);
-    refuse::<Name>(r#"{"kind":"anon","text":"x","deleted":true}"#);
+    refuse::<Name>(r#"{"kind":"anon","text":"x","marked":true}"#);
+    refuse::<Name>(r#"{"kind":"path","text":"/x"}"#);
     refuse::<Name>(r#"{"kind":"vdso"}"#);
     for text in [r"\\", r"a\\", r"\\x", r"\\xf", r"\\xfg", r"\\012", r"\\x+1"] {
         refuse::<Name>(&format!(r#"{{"kind":"anon","text":"{text}"}}"#));
@@ -156,9 +154,9 @@ fn small_ones() {
 }
 
 const MAPPING: &str = concat!(
-    r#"{"start":4096,"end":8192,"vma_start":4096,"flags":{"set":"0x8000000000000005","known":"0x800000000000000f"},"#,
-    r#""offset":8192,"device":{"major":254,"minor":1},"inode":7,"#,
-    r#""name":{"kind":"path","text":"/bin/a program","deleted":false},"#,
+    r#"{"start":4096,"end":8192,"vma_start":4096,"flags":{"set":"0x4000000005","known":"0x400000000f"},"#,
+    r#""offset":8192,"page_size":null,"pkey":null,"device":{"major":254,"minor":1},"inode":7,"deleted":false,"#,
+    r#""name":{"kind":"path","text":"/bin/a program","marked":false},"#,
     r#""build_id":{"state":"unknown","id":null},"#,
     r#""marks":{"unstable":false,"withheld":false,"clipped":false}}"#
 );
@@ -178,6 +176,15 @@ fn mappings() {
         .replace(r#"{"major":254,"minor":1}"#, "null")
         .replace(r#""inode":7"#, r#""inode":null"#);
     pin(anonymous, &json);
+    let mut keyed = mapping();
+    (keyed.page_size, keyed.pkey, keyed.deleted) = (Some(2 << 20), Some(3), None);
+    let json = MAPPING
+        .replace(
+            r#""page_size":null,"pkey":null"#,
+            r#""page_size":2097152,"pkey":3"#,
+        )
+        .replace(r#""deleted":false"#, r#""deleted":null"#);
+    pin(keyed, &json);
     // Of a version to come, which has fields more.
     let more = MAPPING.replacen('{', r#"{"rss":1,"#, 1);
     assert_eq!(serde_json::from_str::<Mapping>(&more).unwrap(), mapping());
@@ -209,6 +216,7 @@ fn snapshots() {
     for (judgement, json) in [
         (Judgement::Consistent, r#""consistent""#),
         (Judgement::PossiblyTorn, r#""possibly_torn""#),
+        (Judgement::Gap, r#""gap""#),
         (Judgement::Unknown, r#""unknown""#),
     ] {
         pin(judgement, json);
@@ -220,12 +228,20 @@ fn snapshots() {
         r#"{"mappings":["#,
         MAPPING,
         r#"],"source":"lockless","completeness":"complete","judgement":"possibly_torn","#,
-        r#""torn":[{"start":4096,"end":8192}],"token":{"mm_id":1,"count":2}}"#,
+        r#""torn":[{"start":4096,"end":8192}],"unknown":[{"start":8192,"end":12288}],"evidence":["#,
+        r#"{"first":true,"last":false,"end_reason":1,"begin":0,"next":8192,"request":3,"mm_id":1,"#,
+        r#""seq_begin":2,"seq_end":4,"unknown":true}],"token":{"mm_id":1,"count":2}}"#,
     ]
     .concat();
     let snapshot: Snapshot = serde_json::from_str(&json).unwrap();
     assert_eq!(snapshot.mappings, [mapping()]);
     assert_eq!(snapshot.token, Some(token));
     assert!(snapshot.is_torn_at(4096));
+    assert_eq!(snapshot.evidence.len(), 1);
     pin(snapshot, &json);
+    // One that has neither.
+    let without = r#"{"mappings":[],"source":"maps","completeness":"unknown","judgement":"unknown",
+        "torn":[],"token":null}"#;
+    let snapshot: Snapshot = serde_json::from_str(without).unwrap();
+    assert!(snapshot.unknown.is_empty() && snapshot.evidence.is_empty());
 }

@@ -47,17 +47,19 @@ fn what_is_read_is_written_byte_for_byte() {
 fn names_are_told_apart() {
     let mappings = parsed(LINES);
     let name = |i: usize| mappings[i].name;
-    let path = |path, deleted| NameRef::Path { path, deleted };
+    let path = |path, marked| NameRef::Path { path, marked };
     assert_eq!(name(0), NameRef::None);
-    assert_eq!(name(1), path(b"/usr/bin/a program", Some(false)));
+    assert_eq!(name(1), path(b"/usr/bin/a program", false));
     assert_eq!(name(2), NameRef::Heap);
     // It may be a live file that is called so.
-    assert_eq!(name(3), path(b"/memfd:x", None));
+    assert_eq!(name(3), path(b"/memfd:x", true));
+    let deleted: Vec<_> = mappings.iter().map(|mapping| mapping.deleted).collect();
+    assert_eq!(deleted[1..5], [Some(false), None, None, None]);
     assert_eq!(name(4), NameRef::AnonShmem(b"shared name"));
     assert_eq!(name(5), NameRef::Anon(b"private name"));
-    assert_eq!(name(6), path(b"/tmp/odd/a  b   c ", Some(false)));
+    assert_eq!(name(6), path(b"/tmp/odd/a  b   c ", false));
     assert_eq!(name(7), NameRef::Special(b"[vvar]"));
-    assert_eq!(name(8), path(b"/tmp/odd/\xff\\012", Some(false)));
+    assert_eq!(name(8), path(b"/tmp/odd/\xff\\012", false));
     assert_eq!(name(9), NameRef::Stack);
 }
 
@@ -135,7 +137,7 @@ proptest! {
         prop_assert_eq!((mapping.start, mapping.end), (start, end));
         prop_assert_eq!((mapping.offset, mapping.inode), (Some(offset), Some(inode)));
         prop_assert_eq!(mapping.device, Some(Device { major, minor }));
-        if let NameRef::Path { path, deleted: Some(false) } = mapping.name {
+        if let NameRef::Path { path, marked: false } = mapping.name {
             prop_assert_eq!(path, name.as_bytes());
         }
     }

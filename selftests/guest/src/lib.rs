@@ -5,8 +5,11 @@
 pub mod child;
 pub mod elf;
 pub mod flags;
+pub mod gap;
 pub mod handover;
 pub mod invariants;
+pub mod pages;
+pub mod pins;
 pub mod query;
 pub mod raw;
 pub mod rng;

@@ -2,10 +2,11 @@
 
 //! The file as the kernel gives it, without the library's help in reading.
 
-use anyhow::{Context, Result, ensure};
+use crate::shapes::PAGE;
+use anyhow::{Context, Result, bail, ensure};
 use maps_lockless::{
     Mapping,
-    decode::{Batch, Record, Vma},
+    decode::{Batch, File as FileRecord, Record, Vma},
     wire::*,
 };
 use nix::{libc, request_code_readwrite};
@@ -15,17 +16,31 @@ use std::{
     os::{fd::AsRawFd, unix::fs::FileExt},
 };
 
+/// `PROCFS_IOCTL_MAGIC`.
+const MAGIC: u8 = b'f';
 /// The number of the ioctl(2) that sets a request.
-pub const IOC_REQUEST: libc::c_ulong = request_code_readwrite!(
-    MAPS_LOCKLESS_IOC_TYPE,
-    MAPS_LOCKLESS_IOC_NR,
-    size_of::<u64>()
+pub const SET_REQUEST: libc::c_ulong = request_code_readwrite!(
+    MAGIC,
+    MAPS_LOCKLESS_NR_SET_REQUEST,
+    size_of::<maps_lockless_request>()
+);
+/// The number of the ioctl(2) that reads a request back.
+pub const GET_REQUEST: libc::c_ulong = request_code_readwrite!(
+    MAGIC,
+    MAPS_LOCKLESS_NR_GET_REQUEST,
+    size_of::<maps_lockless_request>()
+);
+/// The number of the ioctl(2) that tells the state of the address space.
+pub const GET_STATE: libc::c_ulong = request_code_readwrite!(
+    MAGIC,
+    MAPS_LOCKLESS_NR_GET_STATE,
+    size_of::<maps_lockless_state>()
 );
 
 /// What is asked for where nobody has made a request.
 pub const MAPS: maps_lockless_request = maps_lockless_request {
     size: size_of::<maps_lockless_request>() as u64,
-    fields: MAPS_LOCKLESS_FIELDS_MAPS,
+    fields_wanted: MAPS_LOCKLESS_FIELDS_MAPS,
     vma_flags_all: 0,
     vma_flags_any: 0,
     vma_flags_none: 0,
@@ -33,18 +48,51 @@ pub const MAPS: maps_lockless_request = maps_lockless_request {
     end: 0,
     max_records: 0,
     reserved: 0,
-    supported_fields: 0,
-    supported_vma_flags: 0,
+    request: 0,
+    fields_supported: 0,
+    vma_flags_supported: 0,
 };
 
-/// The same, and build IDs.
+/// The fields of VMAs that this version describes, but for the protection key, which not every machine
+/// has.
+pub const VMA_FIELDS: u64 = MAPS_LOCKLESS_FIELD_RANGE
+    | MAPS_LOCKLESS_FIELD_FLAGS
+    | MAPS_LOCKLESS_FIELD_OFFSET
+    | MAPS_LOCKLESS_FIELD_NAME
+    | MAPS_LOCKLESS_FIELD_PAGE_SIZE;
+/// The fields of files that this version describes.
+pub const FILE_FIELDS: u64 = MAPS_LOCKLESS_FIELD_DEV
+    | MAPS_LOCKLESS_FIELD_INO
+    | MAPS_LOCKLESS_FIELD_PATH
+    | MAPS_LOCKLESS_FIELD_DELETED
+    | MAPS_LOCKLESS_FIELD_BUILD_ID;
+
+/// All that every machine can tell.
 pub const ALL: maps_lockless_request = maps_lockless_request {
-    fields: MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
+    fields_wanted: VMA_FIELDS | FILE_FIELDS,
     ..MAPS
 };
 
-/// Bytes of a header: the size of a poll.
+/// The ranges alone.
+pub const RANGES: maps_lockless_request = maps_lockless_request {
+    fields_wanted: MAPS_LOCKLESS_FIELD_RANGE,
+    ..MAPS
+};
+
+/// Bytes of a header.
 pub const HEADER: usize = size_of::<maps_lockless_batch>();
+/// Bytes of a VMA's record that has no name.
+pub const RECORD: usize = size_of::<maps_lockless_vma>();
+/// Bytes of a file's record that has neither path nor build ID.
+pub const FILE_RECORD: usize = size_of::<maps_lockless_file>();
+/// The smallest buffer that read(2) takes.
+pub const SMALLEST: usize =
+    MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize + MAPS_LOCKLESS_VMA_SIZE_VER0 as usize;
+
+/// The file position from which a listing goes on at an address.
+pub fn position_of(address: u64) -> u64 {
+    address / PAGE as u64
+}
 
 /// An open `maps_lockless`.
 pub struct Lockless(pub File);
@@ -73,15 +121,33 @@ impl Owned {
         &self.0
     }
 
-    /// Its VMAs, all of them decoded.
+    /// Its records, all of them decoded.
+    pub fn records(&self) -> Result<Vec<Record<'_>>> {
+        Ok(self.batch()?.records().collect::<Result<_, _>>()?)
+    }
+
+    /// Its VMAs, all of them decoded. There may be no record of a type that is not known.
     pub fn vmas(&self) -> Result<Vec<Vma<'_>>> {
-        self.batch()?
-            .records()
-            .map(|record| match record? {
-                Record::Vma(vma) => Ok(vma),
-                other => anyhow::bail!("unknown record {other:?}"),
+        let mut vmas = Vec::new();
+        for record in self.records()? {
+            match record {
+                Record::Vma(vma) => vmas.push(vma),
+                Record::File(_) | Record::Unknown(_) => {}
+                other => bail!("unknown record {other:?}"),
+            }
+        }
+        Ok(vmas)
+    }
+
+    /// Its files' records, all of them decoded.
+    pub fn files(&self) -> Result<Vec<FileRecord<'_>>> {
+        let records = self.records()?.into_iter();
+        Ok(records
+            .filter_map(|record| match record {
+                Record::File(file) => Some(file),
+                _ => None,
             })
-            .collect()
+            .collect())
     }
 }
 
@@ -100,8 +166,33 @@ impl Lockless {
 
     /// Makes a request. Returns it with the kernel's answers filled in.
     pub fn request(&self, mut request: maps_lockless_request) -> io::Result<maps_lockless_request> {
-        self.ioctl(IOC_REQUEST, (&raw mut request).expose_provenance())?;
+        self.request_in(&mut request)?;
         Ok(request)
+    }
+
+    /// As [`Lockless::request`]. The answers are there where it is refused, too.
+    pub fn request_in(&self, request: &mut maps_lockless_request) -> io::Result<()> {
+        self.ioctl(SET_REQUEST, (&raw mut *request).expose_provenance())
+    }
+
+    /// Reads back what is asked for.
+    pub fn requested(&self) -> io::Result<maps_lockless_request> {
+        let mut request = maps_lockless_request {
+            size: size_of::<maps_lockless_request>() as u64,
+            ..Default::default()
+        };
+        self.ioctl(GET_REQUEST, (&raw mut request).expose_provenance())?;
+        Ok(request)
+    }
+
+    /// Asks for the state of the address space.
+    pub fn state(&self) -> io::Result<maps_lockless_state> {
+        let mut state = maps_lockless_state {
+            size: size_of::<maps_lockless_state>() as u64,
+            ..Default::default()
+        };
+        self.ioctl(GET_STATE, (&raw mut state).expose_provenance())?;
+        Ok(state)
     }
 
     /// ioctl(2) with any number and any argument, which may be an address.
@@ -131,20 +222,20 @@ impl Lockless {
     /// Reads at `address`, which leaves the position alone.
     pub fn batch_at(&self, size: usize, address: u64) -> Result<Owned> {
         let mut buf = vec![0xaa; size];
-        let len = self.0.read_at(&mut buf, address)?;
+        let len = self.0.read_at(&mut buf, position_of(address))?;
         ensure!(len > 0, "pread(2) returned 0");
         buf.truncate(len);
         Ok(Owned(buf))
     }
 
-    /// The file position.
+    /// The file position, a page's number.
     pub fn position(&mut self) -> io::Result<u64> {
         self.0.stream_position()
     }
 
     /// Goes to an address.
     pub fn seek(&mut self, address: u64) -> io::Result<u64> {
-        self.0.seek(SeekFrom::Start(address))
+        self.0.seek(SeekFrom::Start(position_of(address)))
     }
 
     /// Reads to the final batch with buffers of `size` bytes. Returns the batches.

@@ -4,14 +4,20 @@
 
 #![expect(unsafe_code, reason = "sched_setscheduler(2) has no safe form")]
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use nix::{
     libc,
     sched::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
+    thread::{JoinHandle, spawn},
+    time::{Duration, Instant},
+};
 
 /// The calling thread, for the functions below.
 pub const THIS: u32 = 0;
@@ -48,6 +54,61 @@ fn schedule(thread: u32, policy: libc::c_int, priority: libc::c_int) -> Result<(
 /// How long the calling thread has had a CPU so far: what others take of its time does not count.
 pub fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// A thread of real time that takes a CPU away from all others for a while, each time that it is told to.
+///
+/// It needs [`Unlimited`].
+pub struct Hog {
+    tell: Sender<()>,
+    done: Receiver<()>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Hog {
+    /// One that takes this CPU for so long.
+    pub fn new(cpu: usize, time: Duration) -> Self {
+        let (tell, told) = channel();
+        let (send, done) = channel();
+        let thread = spawn(move || {
+            pin(THIS, cpu)?;
+            real_time(THIS)?;
+            while told.recv().is_ok() {
+                let begin = Instant::now();
+                while begin.elapsed() < time {
+                    std::hint::spin_loop();
+                }
+                if send.send(()).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Self { tell, done, thread }
+    }
+
+    /// Has it take the CPU.
+    pub fn take(&self) -> Result<()> {
+        self.tell.send(()).context("who takes the CPU ended")
+    }
+
+    /// Waits until it has given the CPU back. Tells whether it still had the CPU before.
+    pub fn finish(&self) -> Result<bool> {
+        match self.done.try_recv() {
+            Ok(()) => Ok(false),
+            Err(TryRecvError::Empty) => self.done.recv().map(|()| true).context("it ended"),
+            Err(TryRecvError::Disconnected) => bail!("who takes the CPU ended"),
+        }
+    }
+
+    /// Ends it. Fails where it failed.
+    pub fn end(self) -> Result<()> {
+        drop(self.tell);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => bail!("who takes the CPU panicked"),
+        }
+    }
 }
 
 /// Lets real-time threads have a CPU for themselves alone, until this is dropped.

@@ -7,7 +7,7 @@
     reason = "mapping memory and what libc alone offers has no safe form"
 )]
 
-use crate::{elf, flags, handover, raw::Lockless, rng::Rng, signed};
+use crate::{elf, flags, gap, handover, pages, pins, raw::Lockless, rng::Rng, signed};
 use anyhow::{Context, Result, bail};
 use maps_lockless::wire::MAPS_LOCKLESS_MIN_BUFFER;
 use nix::{
@@ -102,6 +102,14 @@ pub fn run(shape: &str) -> Result<()> {
             handover::give(shape == "handover-merge", arena)
         }
         "handover-taker" => handover::take(usize::from_str_radix(&said, 16)?),
+        _ if shape.starts_with("gap-") => gap::run(
+            shape["gap-".len()..].parse()?,
+            usize::from_str_radix(&said, 16)?,
+        ),
+        "pins" => pins::run(usize::from_str_radix(&said, 16)?),
+        _ if shape.starts_with("pins-reader-") => pins::read(&shape["pins-reader-".len()..]),
+        _ if shape.starts_with("forks-") => fork_for_ever(),
+        "frees" => free_for_ever(usize::from_str_radix(&said, 16)?),
         "writer" => write_in_time(),
         _ if shape.starts_with("maps-reader-") => {
             read_maps_for_ever(&shape["maps-reader-".len()..])
@@ -147,6 +155,23 @@ fn make(shape: &str) -> Result<String> {
         _ if shape.starts_with("signed-") || shape.starts_with("handover-") => {
             return Ok(format!("{:x}", signed::arena()?));
         }
+        _ if shape.starts_with("gap-") => return Ok(format!("{:x}", gap::arena()?)),
+        "pins" => {
+            let base = alternate(pins::BEHIND + 1)?;
+            return Ok(format!("{:x}", base.as_ptr() as usize));
+        }
+        _ if shape.starts_with("pins-reader-") => {}
+        _ if shape.starts_with("forks-") => {
+            let base = alternate(shape["forks-".len()..].parse()?)?;
+            return Ok(format!("{:x}", base.as_ptr() as usize));
+        }
+        "frees" => {
+            let base = alternate(FREED_AMONG)?;
+            return Ok(format!("{:x}", base.as_ptr() as usize));
+        }
+        "page-sizes" => return pages::sizes(),
+        "protection-keys" => return pages::protection_keys(),
+        "path-too-long" => path_too_long()?,
         "writer" => return Ok(format!("{:x}", arena()? as usize)),
         _ if shape.starts_with("vmas-") => {
             let base = alternate(shape["vmas-".len()..].parse()?)?;
@@ -197,7 +222,7 @@ fn make(shape: &str) -> Result<String> {
     Ok(String::new())
 }
 
-fn anonymous(bytes: usize, flags: MapFlags) -> Result<NonNull<c_void>> {
+pub(crate) fn anonymous(bytes: usize, flags: MapFlags) -> Result<NonNull<c_void>> {
     let len = NonZeroUsize::new(bytes).context("nothing to map")?;
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: The kernel chooses an address where nothing is.
@@ -546,6 +571,53 @@ fn secretmem() -> Result<()> {
             bail!(std::io::Error::last_os_error());
         }
         map_file(&std::os::fd::BorrowedFd::borrow_raw(fd), 0)
+    }
+}
+
+/// Maps a file whose path is longer than `PATH_MAX`, which no system call takes: from folder to folder.
+fn path_too_long() -> Result<()> {
+    let name = "n".repeat(200);
+    let begin = std::env::current_dir()?;
+    std::env::set_current_dir("/tmp")?;
+    for _ in 0..libc::PATH_MAX as usize / name.len() + 1 {
+        match fs::create_dir(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => bail!(error),
+            _ => std::env::set_current_dir(&name)?,
+        }
+    }
+    // In the page cache, so that it is known to have no build ID.
+    fs::write("file", [0; PAGE])?;
+    map_file(&fs::File::open("file")?, 0)?;
+    std::env::set_current_dir(begin)?;
+    Ok(())
+}
+
+/// Has children that end at once, for ever.
+fn fork_for_ever() -> Result<()> {
+    loop {
+        // SAFETY: There is one thread. The child does nothing but exit.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::_exit(0);
+            }
+            if child < 0 || libc::waitpid(child, std::ptr::null_mut(), 0) != child {
+                bail!(std::io::Error::last_os_error());
+            }
+        }
+    }
+}
+
+/// Mappings of the shape `frees` that stay.
+pub const FREED_AMONG: usize = 64;
+
+/// Frees a mapping as often as it can: maps over the first one, for ever.
+fn free_for_ever(base: usize) -> Result<()> {
+    let len = NonZeroUsize::new(PAGE).context("a page")?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+    loop {
+        // SAFETY: The page is used for nothing but this.
+        unsafe { mmap_anonymous(NonZeroUsize::new(base), len, ProtFlags::PROT_NONE, flags)? };
     }
 }
 

@@ -46,21 +46,23 @@ fn name(number: u8, turn: u8) -> String {
 pub fn is_signed(number: u8, vma: &Vma<'_>) -> bool {
     if vma.fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
         let fields = vma.fields;
-        return (fields.valid, fields.vma_flags, fields.pgoff, fields.ino) == (0, 0, 0, 0)
+        return (fields.valid, fields.vma_flags, fields.offset)
+            == (MAPS_LOCKLESS_FIELD_RANGE, 0, 0)
+            && vma.file.is_none()
             && vma.name.is_empty();
     }
     let flags = protection(number).bits() as u64;
-    let named = match vma.fields.name_kind {
+    let is_file = vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE != 0;
+    let named = match (vma.fields.name_kind, &vma.file) {
         // What is named is mapped first.
-        MAPS_LOCKLESS_NAME_NONE => true,
-        MAPS_LOCKLESS_NAME_ANON => (0..NAMES).any(|turn| vma.name == name(number, turn).as_bytes()),
-        MAPS_LOCKLESS_NAME_PATH => vma.name == path(number).as_bytes(),
+        (MAPS_LOCKLESS_NAME_NONE, None) => true,
+        (MAPS_LOCKLESS_NAME_NONE, Some(file)) => file.path == path(number).as_bytes(),
+        (MAPS_LOCKLESS_NAME_ANON, None) => {
+            (0..NAMES).any(|turn| vma.name == name(number, turn).as_bytes())
+        }
         _ => false,
     };
-    let file = vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE != 0;
-    named
-        && vma.fields.vma_flags & 15 == flags
-        && file == (vma.fields.name_kind == MAPS_LOCKLESS_NAME_PATH)
+    named && vma.fields.vma_flags & 15 == flags && is_file == vma.file.is_some()
 }
 
 /// Chooses where to map. Neither side of it is next to another mapping.

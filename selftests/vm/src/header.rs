@@ -19,16 +19,27 @@ const BEGIN: &str = "/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
 #ifndef _UAPI_LINUX_MAPS_LOCKLESS_H
 #define _UAPI_LINUX_MAPS_LOCKLESS_H
 
-#include <linux/ioctl.h>
+#include <linux/fs.h>
 #include <linux/types.h>
 ";
 
 const END: &str = "
 /*
- * Sets what later reads of the open file return. Its number is made with the
- * type of the argument's first field, so that it stays while the struct grows.
+ * What to do with an open file. The kernel goes by type and number, and by the
+ * size that the argument holds, so that each may grow.
  */
-#define MAPS_LOCKLESS_IOC_REQUEST\t_IOWR(MAPS_LOCKLESS_IOC_TYPE, MAPS_LOCKLESS_IOC_NR, __u64)
+
+/* Sets what later reads return. Answers what this kernel supports. */
+#define MAPS_LOCKLESS_SET_REQUEST \\
+\t_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_SET_REQUEST, struct maps_lockless_request)
+
+/* Tells what later reads return. */
+#define MAPS_LOCKLESS_GET_REQUEST \\
+\t_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_REQUEST, struct maps_lockless_request)
+
+/* Tells the state of the address space. */
+#define MAPS_LOCKLESS_GET_STATE \\
+\t_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_STATE, struct maps_lockless_state)
 
 #endif /* _UAPI_LINUX_MAPS_LOCKLESS_H */\n";
 

@@ -2,16 +2,13 @@
 
 //! The last line: how much, from where, and what is known of tearing.
 
-use super::Style;
+use super::{Style, text};
 use crate::{
     listing::{Totals, Verdict},
     processes::Target,
 };
-use maps_lockless::{Judgement, Source};
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use maps_lockless::{Completeness, Judgement, Source};
+use std::io::{self, Write};
 
 /// So many processes are named.
 const NAMED: usize = 8;
@@ -22,10 +19,25 @@ pub struct Footer {
     processes: u64,
     totals: Totals,
     sources: Vec<Source>,
+    /// How many ranges there are of which nothing is known.
+    unknown: usize,
+    /// Those whose listing is not in one piece.
+    gaps: Vec<u32>,
     /// Those that were changing their mappings.
     torn: Vec<u32>,
-    /// How many of which nothing is known.
-    unknown: u64,
+    /// How many have no mappings to be judged.
+    without_memory: u64,
+    /// What is to be said of all, as nothing is known of one. Where there are several of which this is
+    /// so, that which is worst.
+    doubt: Option<Doubt>,
+}
+
+/// Why nothing is known of tearing. What is worse is greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    LookedUp,
+    NoEvidence,
+    NotTold,
 }
 
 impl Footer {
@@ -35,11 +47,20 @@ impl Footer {
         if !self.sources.contains(&verdict.source) {
             self.sources.push(verdict.source);
         }
-        match verdict.judgement {
-            Judgement::Consistent => {}
-            Judgement::PossiblyTorn => self.torn.push(target.pid),
-            _ => self.unknown += 1,
-        }
+        self.unknown += verdict.unknown.len();
+        let doubt = match (verdict.judgement, verdict.completeness) {
+            (Judgement::Consistent, _) => return,
+            (Judgement::PossiblyTorn, _) => return self.torn.push(target.pid),
+            (Judgement::Gap, _) => return self.gaps.push(target.pid),
+            (_, Completeness::NoAddressSpace) => {
+                self.without_memory += 1;
+                return;
+            }
+            _ if verdict.source != Source::Lockless => Doubt::NotTold,
+            (_, Completeness::Unknown) => Doubt::LookedUp,
+            _ => Doubt::NoEvidence,
+        };
+        self.doubt = self.doubt.max(Some(doubt));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,6 +86,9 @@ impl Footer {
                 self.totals.writable_executable
             );
         }
+        if self.unknown > 0 {
+            line += &format!("{}, ", text::unknown(self.unknown));
+        }
         let sources: Vec<String> = self.sources.iter().map(Source::to_string).collect();
         line += &format!("from {}, ", sources.join(" and "));
         line += &self.judgement();
@@ -72,37 +96,49 @@ impl Footer {
     }
 
     fn judgement(&self) -> String {
-        let marked = self.totals.marked;
-        if !self.torn.is_empty() {
-            let mut said = "changed while it was read".to_owned();
-            if self.processes > 1 {
-                said = match self.torn.len() {
-                    1 => "1 changed while it was read (".to_owned(),
-                    torn => format!("{torn} changed while they were read ("),
-                };
-                for (i, pid) in self.torn.iter().take(NAMED).enumerate() {
-                    let comma = if i > 0 { ", " } else { "" };
-                    // Writing to a String does not fail.
-                    let _ = write!(said, "{comma}{pid}");
-                }
-                said += if self.torn.len() > NAMED {
-                    ", ...)"
-                } else {
-                    ")"
-                };
+        let mut said = Vec::new();
+        for (pids, alone, one, several) in [
+            (
+                &self.gaps,
+                "gap in the listing",
+                "has a gap in its listing",
+                "have gaps in their listings",
+            ),
+            (
+                &self.torn,
+                "changed while it was read",
+                "changed while it was read",
+                "changed while they were read",
+            ),
+        ] {
+            match pids.len() {
+                0 => {}
+                _ if self.processes == 1 => said.push(alone.to_owned()),
+                1 => said.push(format!("1 {one} ({})", named(pids))),
+                count => said.push(format!("{count} {several} ({})", named(pids))),
             }
-            return format!("{said}: may be torn, {marked} marked");
         }
-        if self.unknown > 0 {
-            return match self.sources[..] {
-                [Source::Lockless] if self.totals.mappings == 0 => "nothing is mapped".to_owned(),
-                [Source::Lockless] => "looked up one by one".to_owned(),
-                _ => "may be torn, the source does not tell".to_owned(),
-            };
+        if !said.is_empty() {
+            let marked = self.totals.marked;
+            return format!("{}: may be torn, {marked} marked", said.join(", "));
         }
-        match self.processes {
-            1 => "consistent".to_owned(),
-            _ => "each consistent".to_owned(),
+        match self.doubt {
+            Some(Doubt::NotTold) => "may be torn, the source does not tell",
+            Some(Doubt::NoEvidence) => "may be torn, there is no evidence",
+            Some(Doubt::LookedUp) => "looked up one by one",
+            None if self.without_memory == self.processes => "nothing is mapped",
+            None if self.processes == 1 => "consistent",
+            None => "each consistent",
         }
+        .to_owned()
     }
+}
+
+/// Some of these, and whether there are more.
+fn named(pids: &[u32]) -> String {
+    let mut names: Vec<String> = pids.iter().take(NAMED).map(u32::to_string).collect();
+    if pids.len() > NAMED {
+        names.push("...".to_owned());
+    }
+    names.join(", ")
 }

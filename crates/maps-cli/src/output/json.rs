@@ -14,6 +14,7 @@ use serde_json::ser::Formatter;
 use std::{
     borrow::Cow,
     io::{self, Write},
+    ops::Range,
 };
 
 /// Fields may be added without a new number, and nothing else may change.
@@ -123,6 +124,7 @@ struct End<'a> {
     head: Option<Head<'a>>,
     count: Option<u64>,
     marked: Option<u64>,
+    unknown: Option<&'a [Range<u64>]>,
     source: Option<maps_lockless::Source>,
     completeness: Option<maps_lockless::Completeness>,
     judgement: Option<maps_lockless::Judgement>,
@@ -130,12 +132,13 @@ struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    fn new(head: Option<Head<'a>>, result: Result<&Verdict, &'a str>) -> Self {
+    fn new(head: Option<Head<'a>>, result: Result<&'a Verdict, &'a str>) -> Self {
         let verdict = result.ok();
         Self {
             head,
             count: verdict.map(|verdict| verdict.totals.mappings),
             marked: verdict.map(|verdict| verdict.totals.marked),
+            unknown: verdict.map(|verdict| &verdict.unknown[..]),
             source: verdict.map(|verdict| verdict.source),
             completeness: verdict.map(|verdict| verdict.completeness),
             judgement: verdict.map(|verdict| verdict.judgement),

@@ -2,7 +2,7 @@
 
 //! As `/proc/PID/maps` shows it, byte for byte.
 
-use super::Output;
+use super::{Output, tell_unknown};
 use crate::{
     columns::{Column, Row},
     listing::Verdict,
@@ -55,7 +55,10 @@ impl<W: Write> Output for Maps<W> {
         self.out.write_all(&self.escaped)
     }
 
-    fn end(&mut self, _: &Target, _: Result<&Verdict, &str>) -> io::Result<()> {
+    fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
+        if let Ok(verdict) = result {
+            tell_unknown(target, verdict);
+        }
         Ok(())
     }
 

@@ -21,7 +21,10 @@ use crate::{
     size::human,
 };
 use anyhow::Result;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock};
+use std::{
+    io::{self, BufWriter, IsTerminal, StdoutLock},
+    ops::Range,
+};
 
 /// Where listings go. What is written before the end goes out while the process is read.
 pub trait Output {
@@ -33,11 +36,30 @@ pub trait Output {
     /// A mapping.
     fn mapping(&mut self, row: &Row<'_>) -> io::Result<()>;
 
+    /// A range of which nothing is known. It is no mapping. The verdict has all of them as well, for
+    /// those that tell them at the end.
+    fn unknown(&mut self, _target: &Target, _range: &Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The process's mappings are over, or could not be read.
     fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()>;
 
     /// There are no more processes.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+/// Says on standard error what an output that shows mappings alone has no place for.
+fn tell_unknown(target: &Target, verdict: &Verdict) {
+    if let Some(first) = verdict.unknown.first() {
+        eprintln!(
+            "lsmaps: {}: {}, the first one at {:x}: mappings may be missing there, for the process was \
+             changing them, read them again",
+            target.pid,
+            text::unknown(verdict.unknown.len()),
+            first.start
+        );
+    }
 }
 
 /// How text looks.

@@ -2,7 +2,7 @@
 
 //! Fields parted by one space.
 
-use super::{Output, Style, text};
+use super::{Output, Style, tell_unknown, text};
 use crate::{
     columns::{Column, Row, Value},
     listing::Verdict,
@@ -65,7 +65,10 @@ impl<W: Write> Output for Raw<'_, W> {
         self.out.write_all(&self.line)
     }
 
-    fn end(&mut self, _: &Target, _: Result<&Verdict, &str>) -> io::Result<()> {
+    fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
+        if let Ok(verdict) = result {
+            tell_unknown(target, verdict);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 //! Totals: of each process by kind with a picture of its address space, or just how many mappings.
 
-use super::{Output, Style, footer::Footer, layout::Layout, text};
+use super::{Output, Style, footer::Footer, layout::Layout, tell_unknown, text};
 use crate::{
     columns::{Column, Row, kind},
     listing::{Verdict, is_writable_executable},
@@ -136,6 +136,7 @@ impl<W: Write> Output for Summary<W> {
     fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {
         let Ok(verdict) = result else { return Ok(()) };
         if self.count {
+            tell_unknown(target, verdict);
             self.counted = Some((target.clone(), verdict.totals.mappings));
             return Ok(());
         }
@@ -148,6 +149,13 @@ impl<W: Write> Output for Summary<W> {
         if verdict.totals.mappings > 0 {
             self.write_kinds()?;
             self.layout.write(&mut self.out, self.style.color)?;
+        }
+        if !verdict.unknown.is_empty() {
+            let sizes = verdict.unknown.iter();
+            let sizes = sizes.map(|range| range.end.saturating_sub(range.start));
+            let size = self.style.size(sizes.fold(0, u64::saturating_add));
+            let ranges = text::unknown(verdict.unknown.len());
+            writeln!(self.out, "{ranges}, {size}, may hold more mappings")?;
         }
         self.kinds = Default::default();
         self.writable_executable = (0, 0);

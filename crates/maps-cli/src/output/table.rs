@@ -4,13 +4,16 @@
 
 use super::{Output, Style, color, footer::Footer, text};
 use crate::{
-    columns::{Column, Row, Value, marks},
+    columns::{Column, Row, UNKNOWN, Value, marks},
     listing::Verdict,
     processes::Target,
     sanitize,
 };
 use anstyle::Style as Ansi;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    ops::Range,
+};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// So many lines say how wide the columns are. The next ones are written as they come.
@@ -126,17 +129,20 @@ impl<'a, W: Write> Table<'a, W> {
         buffer.push(b'\n');
         self.out.write_all(buffer)
     }
-}
 
-impl<W: Write> Output for Table<'_, W> {
-    fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
+    /// Writes a line of these values, or holds it back until the widths are known.
+    fn line<'v>(
+        &mut self,
+        color: Ansi,
+        marks: Vec<&'static str>,
+        value: impl Fn(Column) -> Value<'v>,
+    ) -> io::Result<()> {
         let (columns, bytes) = (self.columns, self.style.bytes);
         let cell = |i: usize, line: &mut Vec<u8>| {
-            let value = columns[i].value(row);
+            let value = value(columns[i]);
             text::write(line, &value, bytes, sanitize::for_terminal);
             !matches!(value, Value::Bytes(_))
         };
-        let (color, marks) = (color::of(row.mapping), marks(row.mapping));
         let Some(held) = &mut self.held else {
             return self.write(color, &marks, cell);
         };
@@ -158,6 +164,19 @@ impl<W: Write> Output for Table<'_, W> {
             HELD.. => self.lay_out(),
             _ => Ok(()),
         }
+    }
+}
+
+impl<W: Write> Output for Table<'_, W> {
+    fn mapping(&mut self, row: &Row<'_>) -> io::Result<()> {
+        let (color, marks) = (color::of(row.mapping), marks(row.mapping));
+        self.line(color, marks, |column| column.value(row))
+    }
+
+    fn unknown(&mut self, target: &Target, range: &Range<u64>) -> io::Result<()> {
+        self.line(Ansi::new().dimmed(), vec![UNKNOWN], |column| {
+            column.of_unknown(target, range)
+        })
     }
 
     fn end(&mut self, target: &Target, result: Result<&Verdict, &str>) -> io::Result<()> {

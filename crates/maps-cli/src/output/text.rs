@@ -33,6 +33,14 @@ pub fn title(target: &Target) -> Vec<u8> {
     title
 }
 
+/// How many ranges there are of which nothing is known: `2 ranges unknown`.
+pub fn unknown(count: usize) -> String {
+    match count {
+        1 => "1 range unknown".into(),
+        _ => format!("{count} ranges unknown"),
+    }
+}
+
 /// By hand, for it is most of what is written.
 fn hex(line: &mut Vec<u8>, number: u64) {
     let mut text = [0; 16];

@@ -4,14 +4,16 @@
 
 use super::{Output, Style, color, footer::Footer, text};
 use crate::{
-    columns::{Column, Row, Value, marks},
+    columns::{Column, Row, UNKNOWN, Value, marks},
     listing::Verdict,
     processes::Target,
     sanitize,
 };
+use anstyle::Style as Ansi;
 use std::{
     collections::HashMap,
     io::{self, Write},
+    ops::Range,
 };
 
 /// A tree: process, file, mapping. A process is held in memory until its end.
@@ -53,15 +55,20 @@ impl<W: Write> Tree<W> {
         }
     }
 
-    fn line(&self, row: &Row<'_>) -> io::Result<Vec<u8>> {
+    /// A line of a group.
+    fn line<'v>(
+        &self,
+        color: Ansi,
+        marks: &[&str],
+        value: impl Fn(Column) -> Value<'v>,
+    ) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
-        let color = color::of(row.mapping);
         if self.style.color {
             write!(line, "{color}")?;
         }
         for column in LINE {
             let mut cell = Vec::new();
-            let (value, bytes) = (column.value(row), self.style.bytes);
+            let (value, bytes) = (value(column), self.style.bytes);
             text::write(&mut cell, &value, bytes, sanitize::for_terminal);
             match column {
                 Column::Start => {
@@ -83,11 +90,28 @@ impl<W: Write> Tree<W> {
         if self.style.color {
             write!(line, "{color:#}")?;
         }
-        let marks = marks(row.mapping);
         if !marks.is_empty() {
             write!(line, "  # {}", marks.join(", "))?;
         }
         Ok(line)
+    }
+
+    /// Adds a line to the group of a name.
+    fn add(&mut self, name: Vec<u8>, range: Range<u64>, line: Vec<u8>) {
+        let groups = &mut self.groups;
+        let at = *self.known.entry(name.clone()).or_insert_with(|| {
+            groups.push(Group {
+                name,
+                bytes: 0,
+                lines: Vec::new(),
+            });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.bytes = group
+            .bytes
+            .saturating_add(range.end.saturating_sub(range.start));
+        group.lines.push(line);
     }
 }
 
@@ -106,19 +130,18 @@ impl<W: Write> Output for Tree<W> {
                 name.push(b')');
             }
         }
-        let line = self.line(row)?;
-        let groups = &mut self.groups;
-        let at = *self.known.entry(name.clone()).or_insert_with(|| {
-            groups.push(Group {
-                name,
-                bytes: 0,
-                lines: Vec::new(),
-            });
-            groups.len() - 1
-        });
-        let group = &mut groups[at];
-        group.bytes += row.mapping.end.saturating_sub(row.mapping.start);
-        group.lines.push(line);
+        let (color, marks) = (color::of(row.mapping), marks(row.mapping));
+        let line = self.line(color, &marks, |column| column.value(row))?;
+        self.add(name, row.mapping.start..row.mapping.end, line);
+        Ok(())
+    }
+
+    fn unknown(&mut self, target: &Target, range: &Range<u64>) -> io::Result<()> {
+        let line = self.line(Ansi::new().dimmed(), &[UNKNOWN], |column| {
+            column.of_unknown(target, range)
+        })?;
+        // Of mappings withheld there may be a group (unknown).
+        self.add(b"(ranges unknown)".to_vec(), range.clone(), line);
         Ok(())
     }
 

@@ -5,7 +5,10 @@
 
 use crate::bytes_are_current;
 use maps_lockless::{
-    BuildId, CaptureWriter, CapturedProcess, Mapping, Name, Snapshot, decode::batches, text,
+    BatchEvidence, BuildId, CaptureWriter, CapturedProcess, Judge, Mapping, Name, Snapshot,
+    decode::{Batch, batches},
+    text,
+    wire::{MAPS_LOCKLESS_END_COMPLETE, MAPS_LOCKLESS_NEXT_NONE},
 };
 use serde_json::json;
 use std::{fs, path::PathBuf, time::Duration};
@@ -16,12 +19,25 @@ const CONSISTENT: Verdict = ["lockless", "complete", "consistent"];
 
 /// The day on which all was captured.
 const NOW: Duration = Duration::from_secs(1_800_000_000);
+/// Until what is captured later.
+const LATER: Duration = Duration::from_secs(90);
+
+fn stream(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../maps-lockless/tests/data");
+    fs::read(path.join(name)).unwrap()
+}
 
 fn recorded(name: &str) -> Vec<Mapping> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../maps-lockless/tests/data");
-    let stream = fs::read(path.join(name)).unwrap();
-    let batches = batches(&stream).flat_map(|batch| batch.unwrap().mappings());
-    batches.map(|mapping| mapping.unwrap().to_owned()).collect()
+    batches(&stream(name))
+        .flat_map(|batch| mappings_of(&batch.unwrap()))
+        .collect()
+}
+
+fn mappings_of(batch: &Batch<'_>) -> Vec<Mapping> {
+    let mappings = batch.mappings();
+    mappings
+        .map(|mapping| mapping.unwrap().to_owned())
+        .collect()
 }
 
 fn written(maps: &str) -> Vec<Mapping> {
@@ -33,7 +49,20 @@ fn written(maps: &str) -> Vec<Mapping> {
 pub fn process(pid: u32, label: &str, verdict: Verdict, mappings: &[Mapping]) -> CapturedProcess {
     let torn = mappings.iter().filter(|mapping| mapping.marks.is_torn());
     let torn = torn.map(|mapping| json!({ "start": mapping.start, "end": mapping.end }));
-    let token = (verdict == CONSISTENT).then(|| json!({ "mm_id": pid, "count": 2 }));
+    // Without evidence, no capture is consistent to whoever reads it.
+    let evidence = json!({
+        "first": true,
+        "last": true,
+        "end_reason": MAPS_LOCKLESS_END_COMPLETE,
+        "begin": 0,
+        "next": MAPS_LOCKLESS_NEXT_NONE,
+        "request": 0,
+        "mm_id": pid,
+        "seq_begin": 2,
+        "seq_end": 2,
+        "unknown": false,
+    });
+    let evidence = Vec::from_iter((verdict == CONSISTENT).then_some(evidence));
     let [source, completeness, judgement] = verdict;
     let snapshot: Snapshot = serde_json::from_value(json!({
         "mappings": mappings,
@@ -41,13 +70,68 @@ pub fn process(pid: u32, label: &str, verdict: Verdict, mappings: &[Mapping]) ->
         "completeness": completeness,
         "judgement": judgement,
         "torn": torn.collect::<Vec<_>>(),
-        "token": token,
+        "evidence": evidence,
+        "token": null,
     }))
     .unwrap();
+    captured(pid, label, snapshot)
+}
+
+fn captured(pid: u32, label: &str, snapshot: Snapshot) -> CapturedProcess {
     let mut captured = CapturedProcess::new(pid, snapshot);
     captured.label = label.into();
     captured.time = NOW;
     captured
+}
+
+/// A stream with each mark and with ranges of which nothing is known, without the first `skip` batches,
+/// as the library judges it.
+fn marks(pid: u32, label: &str, skip: usize) -> CapturedProcess {
+    let stream = stream("marks.stream");
+    let (mut judge, mut mappings) = (Judge::default(), Vec::new());
+    let (mut unknown, mut evidence) = (Vec::new(), Vec::new());
+    for batch in batches(&stream).skip(skip) {
+        let batch = batch.unwrap();
+        mappings.extend(mappings_of(&batch));
+        unknown.extend(batch.unknown().map(Result::unwrap));
+        let told = BatchEvidence::new(&batch);
+        judge.add(&told);
+        evidence.push(told);
+    }
+    let torn = [judge.torn(), &unknown[..]].concat();
+    let snapshot = json!({
+        "mappings": mappings,
+        "source": "lockless",
+        "completeness": judge.completeness(),
+        "judgement": judge.judgement(),
+        "torn": torn,
+        "unknown": unknown,
+        "evidence": evidence,
+        "token": null,
+    });
+    captured(pid, label, serde_json::from_value(snapshot).unwrap())
+}
+
+/// What `marks` may be a while later: other pages, another key, and a range of which now it is known
+/// what it holds.
+fn marks_later() -> CapturedProcess {
+    let mut process = marks(1700, "marks", 0);
+    process.time += LATER;
+    let snapshot = &mut process.snapshot;
+    snapshot.unknown.remove(0);
+    for mapping in &mut snapshot.mappings {
+        match mapping.start {
+            0x2000 => (mapping.page_size, mapping.pkey) = (Some(4096), Some(4)),
+            // Only its file's name is too long to be told.
+            0x8000 => mapping.deleted = Some(true),
+            _ => {}
+        }
+    }
+    let mut appeared = snapshot.mappings[0].clone();
+    (appeared.vma_start, appeared.start, appeared.end) = (0x4000, 0x4000, 0x5000);
+    snapshot.mappings.push(appeared);
+    snapshot.mappings.sort_by_key(|mapping| mapping.start);
+    process
 }
 
 pub fn capture(processes: &[CapturedProcess]) -> Vec<u8> {
@@ -124,8 +208,9 @@ fn names() -> Vec<Mapping> {
         ));
         line[0].name = Name::Path {
             path: name.to_vec(),
-            deleted: Some(i == 1),
+            marked: i == 1,
         };
+        line[0].deleted = Some(i == 1);
         mappings.append(&mut line);
     }
     mappings
@@ -154,7 +239,8 @@ fn demo_later() -> Vec<Mapping> {
     mappings
 }
 
-/// All captures, by name.
+/// All captures, by name, but for `version-1.capture`: that is what `demo` was when version 1 was
+/// written, and what was captured once must stay readable.
 fn captures() -> Vec<(&'static str, Vec<CapturedProcess>)> {
     let demo = process(1204, "demo", CONSISTENT, &demo());
     let churn = ["lockless", "complete", "possibly_torn"];
@@ -170,7 +256,7 @@ fn captures() -> Vec<(&'static str, Vec<CapturedProcess>)> {
     let gone = ["lockless", "gone", "possibly_torn"];
     let gone = process(1500, "gone", gone, &self::demo()[..3]);
     let mut later = process(1204, "demo", CONSISTENT, &demo_later());
-    later.time += Duration::from_secs(90);
+    later.time += LATER;
     // It called execve: another address space.
     let mut another = process(
         1310,
@@ -179,9 +265,7 @@ fn captures() -> Vec<(&'static str, Vec<CapturedProcess>)> {
         &written("1000-3000 r-xp 00000000 00:00 0 \n"),
     );
     another.time = later.time;
-    if let Some(token) = &mut another.snapshot.token {
-        token.mm_id = 4711;
-    }
+    another.snapshot.evidence[0].mm_id = 4711;
     let mut before = process(1310, "other", CONSISTENT, &self::churn());
     before.snapshot.torn.clear();
     let mut thread = process(1600, "pool", CONSISTENT, &demo.snapshot.mappings[..2]);
@@ -203,8 +287,13 @@ fn captures() -> Vec<(&'static str, Vec<CapturedProcess>)> {
         ("gone", vec![gone, thread.clone()]),
         ("thread", vec![thread]),
         ("several", vec![kernel.clone(), demo.clone(), churn, old]),
-        ("before", vec![demo.clone(), before, kernel]),
-        ("after", vec![later, another]),
+        (
+            "before",
+            vec![demo.clone(), before, kernel, marks(1700, "marks", 0)],
+        ),
+        ("after", vec![later, another, marks_later()]),
+        ("unknown", vec![marks(1700, "marks", 0)]),
+        ("gap", vec![marks(1701, "gap", 1), demo.clone()]),
         ("demo", vec![demo]),
     ]
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 /// Types of columns in JSON. What may be null is not known of each mapping.
-const TYPES: [(&str, &str); 18] = [
+const TYPES: [(&str, &str); 20] = [
     ("PID", "number"),
     ("TID", "number or null"),
     ("COMMAND", "string or null"),
@@ -22,6 +22,8 @@ const TYPES: [(&str, &str); 18] = [
     ("INODE", "number or null"),
     ("KIND", "string or null"),
     ("FLAGS", "array of strings, or null"),
+    ("PAGE-SIZE", "number, in bytes, or null"),
+    ("PKEY", "number or null"),
     ("BUILD-ID", "string or null"),
     ("DELETED", "boolean or null"),
     ("MARKS", "array of strings"),
@@ -156,6 +158,7 @@ fn columns_have_their_types() {
         &["--from-file=tests/data/names.capture"],
         &["--from-file=tests/data/build-ids.capture"],
         &["--from-file=tests/data/thread.capture"],
+        &["--from-file=tests/data/unknown.capture"],
         &["--from-file=tests/data/demo.capture", "--addr=7f811816b123"],
     ] {
         let text = run(&[&["--json", "--output-all"][..], args].concat());
@@ -195,12 +198,14 @@ fn keys(value: &Value, into: &mut Vec<String>) {
 
 #[test]
 fn the_manual_page_has_each_key() {
-    let file = "--from-file=tests/data/several.capture";
     let mut found = Vec::new();
-    let document = run(&["--json", file]);
-    keys(&serde_json::from_str(&document).unwrap(), &mut found);
-    for line in run(&["--format=jsonl", "-o", "PID", file]).lines() {
-        keys(&serde_json::from_str(line).unwrap(), &mut found);
+    for file in ["several", "unknown"] {
+        let file = &format!("--from-file=tests/data/{file}.capture")[..];
+        let document = run(&["--json", file]);
+        keys(&serde_json::from_str(&document).unwrap(), &mut found);
+        for line in run(&["--format=jsonl", "-o", "PID", file]).lines() {
+            keys(&serde_json::from_str(line).unwrap(), &mut found);
+        }
     }
     let page = include_str!("../../man/sections.roff");
     assert!(found.len() > 20);

@@ -44,10 +44,7 @@ fn name() -> impl Strategy<Value = Name> {
     let bytes = || hostile().prop_map(|bytes| bytes.into_iter().filter(|b| *b != 0).collect());
     let path = bytes().prop_map(|bytes: Vec<u8>| [b"/", &bytes[..]].concat());
     prop_oneof![
-        (path, any::<bool>()).prop_map(|(path, deleted)| Name::Path {
-            path,
-            deleted: Some(deleted)
-        }),
+        (path, any::<bool>()).prop_map(|(path, marked)| Name::Path { path, marked }),
         bytes().prop_map(Name::Anon),
         bytes().prop_map(Name::AnonShmem),
         Just(Name::None),

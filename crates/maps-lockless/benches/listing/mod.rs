@@ -19,7 +19,8 @@ use zerocopy::IntoBytes;
 pub const VMAS: usize = 10_000;
 
 const HEADER: usize = size_of::<maps_lockless_batch>();
-const FIXED: usize = size_of::<maps_lockless_vma>();
+const FILE: usize = size_of::<maps_lockless_file>();
+const VMA: usize = size_of::<maps_lockless_vma>();
 
 /// One listing, twice.
 pub struct Listing {
@@ -46,10 +47,19 @@ impl Listing {
     }
 }
 
-/// A VMA, and its name.
+/// A VMA, and its name or the file that it maps.
 struct Vma {
     fields: maps_lockless_vma,
     name: String,
+    file: Option<File>,
+}
+
+/// A file.
+struct File {
+    deleted: bool,
+    dev: (u32, u32),
+    ino: u64,
+    path: String,
 }
 
 /// The VMAs in groups of ten: those of a library, those of a thread, and memory with names.
@@ -63,11 +73,16 @@ fn vmas() -> Vec<Vma> {
     for i in 0..VMAS / 10 {
         let number = i as u64;
         let library = format!("/usr/lib/x86_64-linux-gnu/libexample-{i}.so.{}", i % 13);
-        let mut pgoff = 0;
+        let mut offset = 0;
         for (pages, flags) in [(6, R), (31, R | X), (9, R), (1, R), (1, R | W)] {
-            let vma = memory(pages, flags, MAPS_LOCKLESS_NAME_PATH, &library);
-            vmas.push(of_file(vma, pgoff, (0xfe, 1), 1_048_576 + number * 7));
-            pgoff += pages * 4096;
+            let file = File {
+                deleted: false,
+                dev: (0xfe, 1),
+                ino: 1_048_576 + number * 7,
+                path: library.clone(),
+            };
+            vmas.push(of_file(pages, flags, offset, file));
+            offset += pages * 4096;
         }
         vmas.push(memory(3, R | W, MAPS_LOCKLESS_NAME_NONE, ""));
         vmas.push(memory(1, 0, MAPS_LOCKLESS_NAME_NONE, ""));
@@ -79,11 +94,13 @@ fn vmas() -> Vec<Vma> {
         });
         let pool = format!("pool {i}");
         vmas.push(memory(16, R | W, MAPS_LOCKLESS_NAME_ANON, &pool));
-        let frames = format!("/memfd:frames-{i}");
-        let frames = memory(4, R | W | S, MAPS_LOCKLESS_NAME_PATH, &frames);
-        let mut frames = of_file(frames, 0, (0, 1), 1024 + number);
-        frames.fields.flags |= MAPS_LOCKLESS_REC_DELETED;
-        vmas.push(frames);
+        let frames = File {
+            deleted: true,
+            dev: (0, 1),
+            ino: 1024 + number,
+            path: format!("/memfd:frames-{i}"),
+        };
+        vmas.push(of_file(4, R | W | S, 0, frames));
     }
 
     // One behind the other.
@@ -97,35 +114,37 @@ fn vmas() -> Vec<Vma> {
     vmas
 }
 
-fn memory(pages: u64, flags: u64, kind: u32, name: &str) -> Vma {
+fn memory(pages: u64, flags: u64, kind: u16, name: &str) -> Vma {
     Vma {
         fields: maps_lockless_vma {
-            valid: MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME,
+            valid: MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME,
             name_kind: kind,
             end: pages * 4096,
             vma_flags: flags,
             ..Default::default()
         },
         name: name.to_owned(),
+        file: None,
     }
 }
 
-fn of_file(mut vma: Vma, pgoff: u64, dev: (u32, u32), ino: u64) -> Vma {
-    let fields = &mut vma.fields;
-    fields.valid |= MAPS_LOCKLESS_FIELDS_MAPS;
-    fields.vma_flags |= MAPS_LOCKLESS_VMA_FILE;
-    fields.pgoff = pgoff;
-    (fields.dev_major, fields.dev_minor) = dev;
-    fields.ino = ino;
+fn of_file(pages: u64, flags: u64, offset: u64, file: File) -> Vma {
+    let mut vma = memory(pages, flags, MAPS_LOCKLESS_NAME_NONE, "");
+    vma.fields.valid |= MAPS_LOCKLESS_FIELD_OFFSET;
+    vma.fields.vma_flags |= MAPS_LOCKLESS_VMA_FILE;
+    vma.fields.offset = offset;
+    vma.file = Some(file);
     vma
 }
 
-/// Batches of at most the kernel's size, with each file's name once in each.
+/// Batches of at most the kernel's size, with each file once in each.
 fn stream(vmas: &[Vma]) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut rest = vmas;
+    let mut begin = 0;
     while !rest.is_empty() {
-        let (batch, count) = batch(rest);
+        let (batch, count) = batch(rest, begin);
+        begin = rest.get(count).map_or(0, |next| next.fields.start);
         stream.extend(batch);
         rest = &rest[count..];
     }
@@ -133,73 +152,113 @@ fn stream(vmas: &[Vma]) -> Vec<u8> {
 }
 
 /// A batch of the first VMAs, and how many these are.
-fn batch(vmas: &[Vma]) -> (Vec<u8>, usize) {
+fn batch(vmas: &[Vma], begin: u64) -> (Vec<u8>, usize) {
     let mut batch = vec![0; HEADER];
-    // Where the name of each inode stands.
-    let mut names = HashMap::new();
+    // Where the record of each inode begins.
+    let mut files = HashMap::new();
     let mut count = 0;
+    let mut records = 0;
     for vma in vmas {
         let before = batch.len();
-        put(&mut batch, vma, &mut names);
+        let put = put(&mut batch, vma, &mut files);
         if batch.len() > MAPS_LOCKLESS_MAX_BATCH as usize {
             batch.truncate(before);
             break;
         }
         count += 1;
+        records += put;
     }
-    let header = header(batch.len(), count, vmas.get(count));
+    let header = header(batch.len(), records, begin, vmas.get(count));
     batch[..HEADER].copy_from_slice(header.as_bytes());
     (batch, count)
 }
 
-fn put(batch: &mut Vec<u8>, vma: &Vma, names: &mut HashMap<u64, u32>) {
-    let behind = (batch.len() + FIXED) as u32;
-    let name_off = match vma.fields.ino {
-        _ if vma.name.is_empty() => 0,
-        0 => behind,
-        file => *names.entry(file).or_insert(behind),
-    };
-    let new = if name_off == behind { &vma.name } else { "" };
-    let padded = new.len().next_multiple_of(8);
+/// Appends a VMA, and its file if this is the first of it. Returns the number of records.
+fn put(batch: &mut Vec<u8>, vma: &Vma, files: &mut HashMap<u64, u32>) -> u32 {
+    let mut records = 1;
+    let file = vma.file.as_ref().map_or(0, |file| {
+        *files.entry(file.ino).or_insert_with(|| {
+            records += 1;
+            put_file(batch, file)
+        })
+    });
     let record = maps_lockless_vma {
         r#type: MAPS_LOCKLESS_TYPE_VMA,
-        fixed_size: FIXED as u16,
-        size: (FIXED + padded) as u32,
-        name_off,
+        fixed_size: VMA as u16,
+        size: (VMA + vma.name.len().next_multiple_of(8)) as u32,
+        file,
         name_len: vma.name.len() as u32,
         ..vma.fields
     };
-    batch.extend(record.as_bytes());
-    batch.extend(new.as_bytes());
-    batch.resize(batch.len() + padded - new.len(), 0);
+    put_record(batch, record.as_bytes(), &vma.name);
+    records
 }
 
-fn header(size: usize, count: usize, next: Option<&Vma>) -> maps_lockless_batch {
-    let (flags, end_reason, next) = match next {
+/// Appends a file, and returns where its record begins.
+fn put_file(batch: &mut Vec<u8>, file: &File) -> u32 {
+    let at = batch.len() as u32;
+    let record = maps_lockless_file {
+        r#type: MAPS_LOCKLESS_TYPE_FILE,
+        fixed_size: FILE as u16,
+        size: (FILE + file.path.len().next_multiple_of(8)) as u32,
+        valid: MAPS_LOCKLESS_FIELD_DEV
+            | MAPS_LOCKLESS_FIELD_INO
+            | MAPS_LOCKLESS_FIELD_PATH
+            | MAPS_LOCKLESS_FIELD_DELETED,
+        flags: if file.deleted {
+            MAPS_LOCKLESS_FILE_DELETED
+        } else {
+            0
+        },
+        path_len: file.path.len() as u32,
+        ino: file.ino,
+        dev_major: file.dev.0,
+        dev_minor: file.dev.1,
+        ..Default::default()
+    };
+    put_record(batch, record.as_bytes(), &file.path);
+    at
+}
+
+fn put_record(batch: &mut Vec<u8>, fixed: &[u8], text: &str) {
+    batch.extend(fixed);
+    batch.extend(text.as_bytes());
+    batch.resize(batch.len().next_multiple_of(8), 0);
+}
+
+fn header(size: usize, count: u32, begin: u64, next: Option<&Vma>) -> maps_lockless_batch {
+    let (last, end_reason, next) = match next {
         Some(vma) => (0, MAPS_LOCKLESS_END_FULL, vma.fields.start),
         None => (
             MAPS_LOCKLESS_BATCH_FINAL,
             MAPS_LOCKLESS_END_COMPLETE,
-            MAPS_LOCKLESS_POS_END,
+            MAPS_LOCKLESS_NEXT_NONE,
         ),
+    };
+    let first = if begin == 0 {
+        MAPS_LOCKLESS_BATCH_FIRST
+    } else {
+        0
     };
     maps_lockless_batch {
         magic: MAPS_LOCKLESS_MAGIC,
         version: MAPS_LOCKLESS_VERSION,
         header_size: HEADER as u16,
         size: size as u32,
-        count: count as u32,
-        flags,
+        count,
+        flags: first | last,
         end_reason,
+        begin,
         next,
         mm_id: 1,
         seq_begin: 2,
         seq_end: 2,
-        fields: MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
-        fields_asked: MAPS_LOCKLESS_FIELDS_MAPS,
-        vma_flags: !0,
+        request: 0,
+        fields_supported: MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID,
+        fields_wanted: MAPS_LOCKLESS_FIELDS_MAPS,
+        vma_flags_supported: !0,
         page_size: 4096,
-        reserved: 0,
+        vma_count: VMAS as u32,
     }
 }
 
@@ -236,12 +295,8 @@ pub fn sum(mapping: &MappingRef<'_>) -> u64 {
         NameRef::Special(_) => 3,
         NameRef::Anon(name) => ends(b'a', "anon:".len() + name.len()),
         // As procfs leaves it: with the mark of a deleted file.
-        NameRef::Path { path, deleted } => {
-            let mark = if deleted == Some(false) {
-                0
-            } else {
-                " (deleted)".len()
-            };
+        NameRef::Path { path, marked } => {
+            let mark = if marked { " (deleted)".len() } else { 0 };
             ends(path[0], path.len() + mark)
         }
         _ => 0,

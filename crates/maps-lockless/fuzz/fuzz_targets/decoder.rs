@@ -5,8 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use maps_lockless::{
-    BuildId,
-    decode::{Batch, Record, batches},
+    BatchEvidence, BuildId, Judge, Judgement,
+    decode::{Batch, File, Record, batches},
 };
 
 /// Whether `part` lies in `whole`, or is empty.
@@ -15,27 +15,43 @@ fn within(part: &[u8], whole: &[u8]) -> bool {
     part.is_empty() || whole_at.start <= part_at.start && part_at.end <= whole_at.end
 }
 
+fn check_file(file: &File<'_>, input: &[u8]) {
+    assert!(within(file.path, input));
+    if let BuildId::Present(id) = file.build_id() {
+        assert!((1..=20).contains(&id.len()) && within(id, input));
+    }
+}
+
 fn check(batch: &Batch<'_>, input: &[u8]) {
-    assert!(batch.size() <= input.len() && batch.size().is_multiple_of(8));
+    assert!(batch.size() <= input.len());
     let mut records = batch.records();
     let mut count = 0;
     let mut mappings = Vec::new();
+    let mut unknown = Vec::new();
+    let mut whole = true;
     while let Some(record) = records.next() {
         match record {
             Ok(Record::Vma(vma)) => {
                 let fields = &vma.fields;
                 assert!(fields.vma_start <= fields.start && fields.start <= fields.end);
                 assert!(within(vma.name, input));
-                if let BuildId::Present(id) = vma.build_id() {
-                    assert!(!id.is_empty() && within(id, input));
+                assert_eq!(vma.file.is_some(), fields.file != 0);
+                if let Some(file) = vma.file {
+                    check_file(&file, input);
                 }
                 mappings.push(vma.fields.start..vma.fields.end);
             }
-            Ok(Record::Unknown { bytes, .. }) => assert!(within(bytes, input)),
+            Ok(Record::File(file)) => check_file(&file, input),
+            Ok(Record::Unknown(range)) => {
+                assert!(range.start <= range.end);
+                unknown.push(range);
+            }
+            Ok(Record::Other { bytes, .. }) => assert!(within(bytes, input)),
             Ok(_) => {}
             Err(error) => {
                 assert!(error.offset <= batch.size());
                 assert!(records.next().is_none(), "an error is the last");
+                whole = false;
                 break;
             }
         }
@@ -47,6 +63,14 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
 
     let shown: Vec<_> = batch.mappings().filter_map(Result::ok).collect();
     assert!(shown.iter().map(|m| m.start..m.end).eq(mappings));
+    assert_eq!(batch.mappings().all(|mapping| mapping.is_ok()), whole);
+    // Whoever asks for these alone does not look into the other records, and may come further.
+    let ranges: Vec<_> = batch.unknown().filter_map(Result::ok).collect();
+    assert!(ranges.starts_with(&unknown) && (!whole || ranges.len() == unknown.len()));
+    assert_eq!(
+        BatchEvidence::new(batch).unknown,
+        batch.unknown().next().is_some()
+    );
     for mapping in shown {
         let owned = mapping.to_owned();
         assert_eq!(owned.as_ref(), mapping);
@@ -57,9 +81,16 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     let mut all = batches(input);
     let mut bytes = 0;
+    let mut judge = Judge::default();
     while let Some(batch) = all.next() {
         match batch {
             Ok(batch) => {
+                judge.add(&BatchEvidence::new(&batch));
+                assert_eq!(
+                    judge.token().is_some(),
+                    judge.judgement() == Judgement::Consistent
+                );
+                assert!(judge.torn().iter().all(|range| range.start <= range.end));
                 check(&batch, &input[bytes..]);
                 bytes += batch.size();
             }

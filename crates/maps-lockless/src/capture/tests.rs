@@ -2,12 +2,18 @@
 
 //! Captures, whole and broken.
 
-use super::*;
+use super::{v2::encode, *};
+use crate::{
+    BatchEvidence, BuildId, Completeness, Device, Judgement, Mapping, Marks, Name, Source, Token,
+    VmaFlags,
+    wire::{MAPS_LOCKLESS_END_COMPLETE, MAPS_LOCKLESS_END_FULL, MAPS_LOCKLESS_VMA_FILE},
+};
 use proptest::{collection::vec, option, prelude::*};
 use std::{format, string::ToString, vec};
 
 /// Never to be written anew: what was captured once must stay readable.
-const SAMPLE: &[u8] = include_bytes!("../../tests/data/capture-v1.bin");
+const SAMPLE_V1: &[u8] = include_bytes!("../../tests/data/capture-v1.bin");
+const SAMPLE: &[u8] = include_bytes!("../../tests/data/capture-v2.bin");
 
 fn mapping(start: u64, name: Name) -> Mapping {
     Mapping {
@@ -16,8 +22,11 @@ fn mapping(start: u64, name: Name) -> Mapping {
         vma_start: start,
         flags: VmaFlags { set: 5, known: 15 },
         offset: None,
+        page_size: None,
+        pkey: None,
         device: None,
         inode: None,
+        deleted: None,
         name,
         build_id: BuildId::Unknown,
         marks: Marks::default(),
@@ -41,23 +50,49 @@ fn nothing(source: Source, completeness: Completeness, judgement: Judgement) -> 
         completeness,
         judgement,
         torn: vec![],
+        unknown: vec![],
+        evidence: vec![],
         token: None,
     }
 }
 
-/// What the sample holds: each variant and each field of version 1.
-fn sample() -> Vec<CapturedProcess> {
-    let path = |path: &[u8], deleted| Name::Path {
-        path: path.to_vec(),
-        deleted,
+/// The evidence of a consistent listing of so many batches.
+fn proof(batches: u64, token: Token) -> Vec<BatchEvidence> {
+    let batch = |i| {
+        let last = i + 1 == batches;
+        BatchEvidence {
+            first: i == 0,
+            last,
+            end_reason: match last {
+                true => MAPS_LOCKLESS_END_COMPLETE,
+                false => MAPS_LOCKLESS_END_FULL,
+            },
+            begin: i * 0x1000,
+            next: if last { u64::MAX } else { (i + 1) * 0x1000 },
+            request: 3,
+            mm_id: token.mm_id,
+            seq_begin: token.count,
+            seq_end: token.count,
+            unknown: false,
+        }
     };
-    let file = |start, name, build_id| Mapping {
+    (0..batches).map(batch).collect()
+}
+
+/// What the sample of version 1 holds, each variant and each field: all that version 2 keeps as well.
+fn sample_v1() -> Vec<CapturedProcess> {
+    let path = |path: &[u8], marked| Name::Path {
+        path: path.to_vec(),
+        marked,
+    };
+    let file = |start, name, deleted, build_id| Mapping {
         offset: Some(0x2000),
         device: Some(Device {
             major: 0xfe,
             minor: 1,
         }),
         inode: Some(u64::MAX),
+        deleted,
         build_id,
         ..mapping(start, name)
     };
@@ -69,14 +104,25 @@ fn sample() -> Vec<CapturedProcess> {
     clipped.vma_start = 0x6000_0000;
     clipped.marks.clipped = true;
     let mappings = vec![
-        file(0x1000, path(b"/bin/true", Some(false)), BuildId::Absent),
+        file(
+            0x1000,
+            path(b"/bin/true", false),
+            Some(false),
+            BuildId::Absent,
+        ),
         file(
             0x2000,
-            path(b"/tmp/a \xff\n\\", Some(true)),
+            path(b"/tmp/a \xff\n\\", true),
+            Some(true),
             BuildId::NotResident,
         ),
-        file(0x3000, path(b"/x", None), BuildId::Present(vec![0xab; 20])),
-        file(0x4000, Name::PathTooLong, BuildId::Unknown),
+        file(
+            0x3000,
+            path(b"/x", true),
+            None,
+            BuildId::Present(vec![0xab; 20]),
+        ),
+        file(0x4000, Name::PathTooLong, None, BuildId::Unknown),
         mapping(0x5000, Name::Anon(b"private".to_vec())),
         mapping(0x6000, Name::Heap),
         withheld,
@@ -85,7 +131,6 @@ fn sample() -> Vec<CapturedProcess> {
         mapping(0x7000_3000, Name::Stack),
         mapping(0x7000_4000, Name::Special(b"[vdso]".to_vec())),
     ];
-    let (mm_id, count) = (0x0123_4567_89ab_cdef, 42);
     vec![
         CapturedProcess {
             pid: 1234,
@@ -96,19 +141,18 @@ fn sample() -> Vec<CapturedProcess> {
                 mappings,
                 source: Source::Lockless,
                 completeness: Completeness::Complete,
-                judgement: Judgement::PossiblyTorn,
+                judgement: Judgement::Unknown,
                 torn: vec![0x7000_0000..0x7000_2000, 0x8000_0000..u64::MAX],
+                unknown: vec![],
+                evidence: vec![],
                 token: None,
             },
         },
-        process(Snapshot {
-            token: Some(Token { mm_id, count }),
-            ..nothing(
-                Source::Lockless,
-                Completeness::Complete,
-                Judgement::Consistent,
-            )
-        }),
+        process(nothing(
+            Source::Lockless,
+            Completeness::Complete,
+            Judgement::Unknown,
+        )),
         process(nothing(
             Source::Query,
             Completeness::Gone,
@@ -125,6 +169,28 @@ fn sample() -> Vec<CapturedProcess> {
             Judgement::Unknown,
         )),
     ]
+}
+
+/// What the sample of version 2 holds: each variant and each field.
+fn sample() -> Vec<CapturedProcess> {
+    let token = Token {
+        mm_id: 0x0123_4567_89ab_cdef,
+        count: 42,
+    };
+    let mut sample = sample_v1();
+    let first = &mut sample[0].snapshot;
+    first.judgement = Judgement::PossiblyTorn;
+    first.unknown = vec![0x8000_0000..0x8000_1000, u64::MAX - 1..u64::MAX];
+    first.evidence = proof(2, token);
+    first.evidence[1].unknown = true;
+    let keyed = &mut first.mappings[4];
+    (keyed.page_size, keyed.pkey) = (Some(2 << 20), Some(15));
+    let consistent = &mut sample[1].snapshot;
+    consistent.judgement = Judgement::Consistent;
+    consistent.evidence = proof(3, token);
+    consistent.token = Some(token);
+    sample[2].snapshot.judgement = Judgement::Gap;
+    sample
 }
 
 fn write(processes: &[CapturedProcess]) -> Vec<u8> {
@@ -154,9 +220,68 @@ fn seal(file: &mut [u8]) {
 }
 
 #[test]
-fn the_first_version_stays_readable() {
+fn each_version_stays_readable() {
+    assert_eq!(read(SAMPLE_V1).unwrap(), sample_v1());
     assert_eq!(read(SAMPLE).unwrap(), sample());
     assert_eq!(write(&sample()), SAMPLE);
+}
+
+#[test]
+fn flags_of_the_first_version_are_those_of_today() {
+    // Of the first mapping: its flags stand behind three addresses.
+    let needle = [0x1000_u64, 0x2000, 0x1000, 5, 15].map(u64::to_le_bytes);
+    let needle = needle.concat();
+    let mut file = SAMPLE_V1.to_vec();
+    let at = file.windows(needle.len()).position(|found| found == needle);
+    let at = at.unwrap() + 24;
+    let (file_flag, arch_1) = (1_u64 << 63, 0x1000_0000);
+    let (set, known) = (file_flag | arch_1 | 1, file_flag | arch_1 | 3);
+    file[at..at + 8].copy_from_slice(&set.to_le_bytes());
+    file[at + 8..at + 16].copy_from_slice(&known.to_le_bytes());
+    seal(&mut file);
+    let read = read(&file).unwrap();
+    let flags = VmaFlags {
+        set: MAPS_LOCKLESS_VMA_FILE | 1,
+        known: MAPS_LOCKLESS_VMA_FILE | 3,
+    };
+    assert_eq!(read[0].snapshot.mappings[0].flags, flags);
+}
+
+/// What is read of a snapshot that claims to be consistent, after a change.
+fn judged(change: impl FnOnce(&mut Snapshot)) -> Judgement {
+    let mut captured = sample().remove(1);
+    change(&mut captured.snapshot);
+    let read = read(&write(&[captured])).unwrap().remove(0).snapshot;
+    assert_eq!(read.token.is_some(), read.is_consistent());
+    read.judgement
+}
+
+#[test]
+fn a_snapshot_is_consistent_if_its_evidence_says_so() {
+    let gap = Judgement::Gap;
+    assert_eq!(judged(|_| {}), Judgement::Consistent);
+    assert_eq!(judged(|one| _ = one.evidence.remove(0)), gap);
+    assert_eq!(judged(|one| _ = one.evidence.remove(1)), gap);
+    assert_eq!(
+        judged(|one| _ = one.evidence.pop()),
+        Judgement::Unknown,
+        "it has no end"
+    );
+    assert_eq!(judged(|one| one.evidence.insert(1, one.evidence[1])), gap);
+    assert_eq!(judged(|one| one.evidence.swap(0, 1)), gap);
+    assert_eq!(judged(|one| one.evidence[1].request = 4), gap);
+    assert_eq!(judged(|one| one.evidence.clear()), Judgement::Unknown);
+    let torn = Judgement::PossiblyTorn;
+    assert_eq!(judged(|one| one.evidence[2].seq_end = 44), torn);
+    assert_eq!(judged(|one| one.evidence[1].unknown = true), torn);
+    assert_eq!(judged(|one| one.unknown.push(1..2)), torn);
+    assert_eq!(
+        judged(|one| one.completeness = Completeness::Gone),
+        torn,
+        "it says so itself"
+    );
+    // Less than is proved may be claimed: what was mended stays so.
+    assert_eq!(judged(|one| one.judgement = torn), torn);
 }
 
 #[test]
@@ -168,10 +293,12 @@ fn a_capture_may_be_empty() {
 
 #[test]
 fn every_truncation_is_noticed() {
-    for length in 0..SAMPLE.len() {
-        let (offset, text) = refused(&SAMPLE[..length]);
-        assert_eq!(offset, length, "{text}");
-        assert!(text.contains("ends before"), "{text}");
+    for sample in [SAMPLE, SAMPLE_V1] {
+        for length in 0..sample.len() {
+            let (offset, text) = refused(&sample[..length]);
+            assert_eq!(offset, length, "{text}");
+            assert!(text.contains("ends before"), "{text}");
+        }
     }
 }
 
@@ -207,10 +334,10 @@ fn other_files_are_told_apart() {
     assert_eq!(refused(&text).0, 0);
 
     let mut newer = SAMPLE.to_vec();
-    newer[8] = 2;
+    newer[8] = 3;
     let (offset, text) = refused(&newer);
     assert_eq!(offset, 8);
-    assert!(text.contains("version 2 ") && text.contains("newer release"));
+    assert!(text.contains("version 3 ") && text.contains("newer release"));
 
     let joined = [SAMPLE, SAMPLE].concat();
     let (offset, text) = refused(&joined);
@@ -256,7 +383,8 @@ fn values_that_lie_are_refused() {
     one.snapshot.mappings = vec![mapping(0x1000, Name::Anon(b"name".to_vec()))];
     let whole = write(&[one]);
     assert!(read(&whole).is_ok());
-    // The payload begins at 32: pid, no tid, label's length, time, three enums, no token, two counts.
+    // The payload begins at 32: pid, no tid, label's length, time, three enums, four counts. A mapping has
+    // three addresses, two sets of flags, six marks of what is not known, and then its name.
     let lie = |at: usize, bytes: &[u8]| {
         let mut file = whole.clone();
         file[at..at + bytes.len()].copy_from_slice(bytes);
@@ -271,11 +399,12 @@ fn values_that_lie_are_refused() {
     assert_eq!(lie(53, &huge[..4]), 32, "nanoseconds");
     assert_eq!(lie(57, &[3]), 32, "the source");
     // Where there are fewer than the count says, the bytes end.
-    assert_eq!(lie(78, &huge), whole.len() - 16, "the count of mappings");
-    assert_eq!(lie(78, &[0]), 86, "a mapping more than the count");
-    assert_eq!(lie(86, &huge), 86, "a mapping that ends before it begins");
-    assert_eq!(lie(129, &[99]), 86, "the name's kind");
-    assert_eq!(lie(133, &huge), 86, "the name's length");
+    assert_eq!(lie(93, &huge), whole.len() - 16, "the count of mappings");
+    assert_eq!(lie(93, &[0]), 101, "a mapping more than the count");
+    assert_eq!(lie(85, &[1]), 101, "a mapping is no batch");
+    assert_eq!(lie(101, &huge), 101, "a mapping that ends before it begins");
+    assert_eq!(lie(147, &[99]), 101, "the name's kind");
+    assert_eq!(lie(151, &huge), 101, "the name's length");
 }
 
 #[test]
@@ -317,7 +446,7 @@ fn any_name() -> impl Strategy<Value = Name> {
     prop_oneof![
         Just(Name::Unknown),
         Just(Name::None),
-        (bytes(), any::<Option<bool>>()).prop_map(|(path, deleted)| Name::Path { path, deleted }),
+        (bytes(), any::<bool>()).prop_map(|(path, marked)| Name::Path { path, marked }),
         Just(Name::PathTooLong),
         bytes().prop_map(Name::Anon),
         bytes().prop_map(Name::AnonShmem),
@@ -341,6 +470,7 @@ prop_compose! {
         mut addresses in any::<[u64; 3]>(),
         (set, known) in any::<(u64, u64)>(),
         (offset, inode) in any::<(Option<u64>, Option<u64>)>(),
+        (page_size, pkey, deleted) in any::<(Option<u64>, Option<u8>, Option<bool>)>(),
         device in any::<Option<(u32, u32)>>(),
         name in any_name(),
         build_id in any_build_id(),
@@ -354,6 +484,9 @@ prop_compose! {
             vma_start,
             flags: VmaFlags { set, known },
             offset,
+            page_size,
+            pkey,
+            deleted,
             device: device.map(|(major, minor)| Device { major, minor }),
             inode,
             name,
@@ -364,6 +497,29 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_batch()(
+        (first, last, unknown) in any::<(bool, bool, bool)>(),
+        (end_reason, request) in any::<(u32, u64)>(),
+        (begin, next) in any::<(u64, u64)>(),
+        (mm_id, seq_begin, seq_end) in any::<(u64, u64, u64)>(),
+    ) -> BatchEvidence {
+        BatchEvidence {
+            first,
+            last,
+            end_reason,
+            begin,
+            next,
+            request,
+            mm_id,
+            seq_begin,
+            seq_end,
+            unknown,
+        }
+    }
+}
+
+prop_compose! {
+    /// With a snapshot that claims no more than its evidence proves.
     fn any_process()(
         (pid, tid, label) in any::<(u32, Option<u32>, String)>(),
         (seconds, nanoseconds) in (any::<u64>(), 0_u32..1_000_000_000),
@@ -376,26 +532,43 @@ prop_compose! {
             Completeness::Unknown,
         ]),
         judgement in prop::sample::select(vec![
-            Judgement::Consistent,
             Judgement::PossiblyTorn,
+            Judgement::Gap,
             Judgement::Unknown,
         ]),
         torn in vec(any::<(u64, u64)>(), 0..5),
-        token in option::of(any::<(u64, u64)>()),
+        unknown in vec(any::<(u64, u64)>(), 0..5),
+        evidence in vec(any_batch(), 0..5),
+        proved in option::of((1_u64..5, 1_u64.., any::<u64>())),
     ) -> CapturedProcess {
+        let ranges = |ranges: Vec<(u64, u64)>| {
+            let ranges = ranges.into_iter();
+            ranges.map(|(a, b)| a.min(b)..a.max(b)).collect()
+        };
+        let mut snapshot = Snapshot {
+            mappings,
+            source,
+            completeness,
+            judgement,
+            torn: ranges(torn),
+            unknown: ranges(unknown),
+            evidence,
+            token: None,
+        };
+        if let Some((batches, mm_id, count)) = proved {
+            let token = Token { mm_id, count: count & !1 };
+            snapshot.completeness = Completeness::Complete;
+            snapshot.judgement = Judgement::Consistent;
+            snapshot.unknown.clear();
+            snapshot.evidence = proof(batches, token);
+            snapshot.token = Some(token);
+        }
         CapturedProcess {
             pid,
             tid,
             label,
             time: Duration::new(seconds, nanoseconds),
-            snapshot: Snapshot {
-                mappings,
-                source,
-                completeness,
-                judgement,
-                torn: torn.into_iter().map(|(a, b)| a.min(b)..a.max(b)).collect(),
-                token: token.map(|(mm_id, count)| Token { mm_id, count }),
-            },
+            snapshot,
         }
     }
 }
@@ -422,10 +595,15 @@ proptest! {
         encode(&sample()[0], &mut start).unwrap();
         start.truncate(keep);
         start.extend(payload);
-        if let Ok(process) = decode(&start) {
+        if let Ok(process) = v2::decode(&start) {
             let mut again = Vec::new();
             encode(&process, &mut again).unwrap();
-            prop_assert_eq!(again, start);
+            // But for a claim that was not proved.
+            prop_assert_eq!(v2::decode(&again), Ok(process));
+            prop_assert_eq!(again.len(), start.len());
+        }
+        if let Ok(process) = v1::decode(&start) {
+            prop_assert_eq!(process.snapshot.judgement, Judgement::Unknown);
         }
     }
 }
@@ -435,7 +613,7 @@ fn json_of_a_captured_process() {
     let json = concat!(
         r#"{"pid":1,"tid":null,"label":"","time":{"secs":0,"nanos":0},"#,
         r#""snapshot":{"mappings":[],"source":"query","completeness":"gone","#,
-        r#""judgement":"unknown","torn":[],"token":null}}"#,
+        r#""judgement":"gap","torn":[],"unknown":[],"evidence":[],"token":null}}"#,
     );
     assert_eq!(serde_json::to_string(&sample()[2]).unwrap(), json);
     let error = serde_json::from_str::<CapturedProcess>(&format!("{json} {json}"));

@@ -3,16 +3,16 @@
 //! `/proc/<pid>/maps_lockless`.
 
 use crate::{
-    Completeness, Error, Mapping, Request, Token,
-    decode::Batch,
-    file::NamedFile,
-    judge::{self, Evidence},
+    BatchEvidence, Error, Judge, Mapping, MappingRef, Request, State, Status, Token,
+    decode::{Batch, DecodeError, Record},
+    file::{NamedFile, retry},
     sys,
     wire::{
-        MAPS_LOCKLESS_BATCH_SIZE_VER0, MAPS_LOCKLESS_END_GONE, MAPS_LOCKLESS_MAX_BATCH,
-        MAPS_LOCKLESS_MIN_BUFFER,
+        MAPS_LOCKLESS_END_GONE, MAPS_LOCKLESS_MAX_BATCH, MAPS_LOCKLESS_MIN_BUFFER,
+        maps_lockless_request,
     },
 };
+use core::ops::Range;
 use nix::errno::Errno;
 use std::{path::Path, vec::Vec};
 
@@ -22,122 +22,230 @@ pub(crate) struct Lockless {
     file: NamedFile,
     /// Its length is that of a read once there was one.
     pub(crate) buf: Vec<u8>,
-    state: State,
-}
-
-/// How far a listing is.
-#[derive(Debug, Default)]
-struct State {
+    /// Judges the batches that were read since the beginning.
+    pub(crate) judge: Judge,
+    /// The address that the next batch must go beyond.
     next: u64,
-    evidence: Evidence,
-    end: Option<Completeness>,
+    ended: bool,
 }
 
 impl Lockless {
-    /// Makes the request, unless it is what the kernel does anyhow.
+    /// Takes a file that was opened just now. Makes the request, unless it is what the kernel does
+    /// anyhow.
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
         if !request.is_what_maps_shows() {
             set(&file, request, 0)?;
         }
-        Ok(Self {
+        Ok(Self::opened(file))
+    }
+
+    /// Takes a file that others may have used. Makes the request, unless it is made already.
+    pub(crate) fn adopt(file: NamedFile, request: &Request) -> Result<Self, Error> {
+        let made = match retry(|| sys::get_request(file.fd())) {
+            Ok(made) => made,
+            Err(Errno::ENOTTY) => return Err(Error::bad_answer(file.path())),
+            Err(errno) => return Err(Error::os(file.path(), errno)),
+        };
+        if !same(&made, &request.to_wire(0)) {
+            set(&file, request, 0)?;
+        }
+        Ok(Self::opened(file))
+    }
+
+    fn opened(file: NamedFile) -> Self {
+        Self {
             file,
             buf: Vec::new(),
-            state: State::default(),
-        })
+            judge: Judge::default(),
+            next: 0,
+            ended: false,
+        }
     }
 
     /// Reads the next batch. [`None`] behind the final one. The path is for errors.
     pub(crate) fn next(&mut self) -> Result<Option<(Batch<'_>, &Path)>, Error> {
-        if self.state.end.is_some() {
+        if self.ended {
             return Ok(None);
         }
         self.buf.resize(MAPS_LOCKLESS_MAX_BATCH as usize, 0);
         let len = self.file.read(&mut self.buf)?;
         let path = self.file.path();
         let batch = Batch::parse(&self.buf[..len]).map_err(|error| Error::format(path, error))?;
-        let state = &mut self.state;
-        let from = state.next;
-        state.evidence.add(&batch, from);
-        if batch.is_final() {
-            state.end = Some(judge::completeness(&batch));
-        } else if batch.header().next <= from {
+        self.judge.add(&BatchEvidence::new(&batch));
+        self.ended = batch.is_final();
+        let next = batch.header().next;
+        if !self.ended && next <= self.next {
             // Addresses only ever go up, so that the number of reads has a bound.
             return Err(Error::stuck(path));
         }
-        state.next = batch.header().next;
+        self.next = next;
         Ok(Some((batch, path)))
     }
 
-    /// The end that was reached, and the evidence up to there.
-    pub(crate) fn end(&self) -> Option<(Completeness, &Evidence)> {
-        Some((self.state.end?, &self.state.evidence))
+    /// Whether the final batch was read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.ended
     }
 
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
         self.file.rewind()?;
-        self.state = State::default();
+        self.judge = Judge::default();
+        self.next = 0;
+        self.ended = false;
         Ok(())
     }
 
+    pub(crate) fn state(&self) -> Result<State, Error> {
+        state(&self.file)
+    }
+
     pub(crate) fn token(&self) -> Result<Option<Token>, Error> {
-        let mut buf = [0; MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize];
-        let len = self.file.read_at(&mut buf, 0)?;
-        let batch =
-            Batch::parse(&buf[..len]).map_err(|error| Error::format(self.file.path(), error))?;
-        let header = batch.header();
-        if header.end_reason == MAPS_LOCKLESS_END_GONE {
-            return Err(Error::os(self.file.path(), Errno::ESRCH));
+        let state = self.state()?;
+        match state.status {
+            Status::Gone => Err(Error::os(self.file.path(), Errno::ESRCH)),
+            _ => Ok(state.token()),
         }
-        let mut evidence = Evidence::default();
-        evidence.add(&batch, 0);
-        Ok(evidence.token())
     }
 }
 
 /// An open `maps_lockless` that returns one mapping a read.
 #[derive(Debug)]
-pub(crate) struct Lookup(NamedFile);
+pub(crate) struct Lookup {
+    file: NamedFile,
+    /// A file position is a number of pages of so many bytes.
+    page_size: u64,
+}
+
+/// What a lookup finds first, at an address or behind it.
+pub(crate) enum Found {
+    Mapping(Mapping),
+    /// A range that may hold mappings.
+    Unknown(Range<u64>),
+    Nothing,
+}
 
 impl Lookup {
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
         set(&file, request, 1)?;
-        Ok(Self(file))
+        let page_size = state(&file)?.page_size;
+        Ok(Self { file, page_size })
+    }
+
+    /// The mapping that holds an address.
+    pub(crate) fn at(&self, address: u64) -> Result<Option<Mapping>, Error> {
+        match self.first(address)? {
+            Found::Mapping(mapping) => Ok(Some(mapping).filter(|m| m.vma_start <= address)),
+            Found::Unknown(range) if range.start <= address => Err(self.unproved(address)),
+            Found::Unknown(_) | Found::Nothing => Ok(None),
+        }
     }
 
     /// The mapping at an address, or the next one.
     pub(crate) fn from(&self, address: u64) -> Result<Option<Mapping>, Error> {
+        match self.first(address)? {
+            Found::Mapping(mapping) => Ok(Some(mapping)),
+            Found::Unknown(range) => Err(self.unproved(range.start.max(address))),
+            Found::Nothing => Ok(None),
+        }
+    }
+
+    fn unproved(&self, address: u64) -> Error {
+        Error::unproved(self.file.path(), address)
+    }
+
+    fn first(&self, address: u64) -> Result<Found, Error> {
         let mut buf = [0; MAPS_LOCKLESS_MIN_BUFFER as usize];
         let mut from = address;
-        // pread(2) takes no address beyond. What is there comes behind all else.
-        while let Ok(position) = i64::try_from(from.min(1 << 62)) {
-            let len = self.0.read_at(&mut buf, position)?;
-            let malformed = |error| Error::format(self.0.path(), error);
+        loop {
+            let len = self.file.read_at(&mut buf, from / self.page_size)?;
+            let malformed = |error| Error::format(self.file.path(), error);
             let batch = Batch::parse(&buf[..len]).map_err(malformed)?;
-            for mapping in batch.mappings() {
-                let mapping = mapping.map_err(malformed)?;
-                if mapping.end > address {
-                    return Ok(Some(mapping.to_owned()));
-                }
+            if let Some(found) = first_of(&batch, address).map_err(malformed)? {
+                return Ok(found);
             }
             if batch.header().end_reason == MAPS_LOCKLESS_END_GONE {
-                return Err(Error::os(self.0.path(), Errno::ESRCH));
+                return Err(Error::os(self.file.path(), Errno::ESRCH));
             }
             if batch.is_final() {
-                return Ok(None);
+                return Ok(Found::Nothing);
             }
             if batch.header().next <= from {
-                return Err(Error::stuck(self.0.path()));
+                return Err(Error::stuck(self.file.path()));
             }
             from = batch.header().next;
         }
-        Ok(None)
     }
 }
 
+/// What of a batch is first at an address or behind it.
+fn first_of(batch: &Batch<'_>, address: u64) -> Result<Option<Found>, DecodeError> {
+    for record in batch.records() {
+        match record? {
+            Record::Vma(vma) if vma.fields.end > address => {
+                let mapping = MappingRef::new(&vma, batch.header());
+                return Ok(Some(Found::Mapping(mapping.to_owned())));
+            }
+            Record::Unknown(range) if range.end > address => {
+                return Ok(Some(Found::Unknown(range)));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn state(file: &NamedFile) -> Result<State, Error> {
+    let state = retry(|| sys::get_state(file.fd()));
+    let state = state.map_err(|errno| Error::os(file.path(), errno))?;
+    State::new(&state).ok_or_else(|| Error::bad_answer(file.path()))
+}
+
+/// Whether two requests ask for the same.
+fn same(a: &maps_lockless_request, b: &maps_lockless_request) -> bool {
+    let asked = |request: &maps_lockless_request| {
+        let flags = [
+            request.vma_flags_all,
+            request.vma_flags_any,
+            request.vma_flags_none,
+        ];
+        let range = (request.start, request.end);
+        (request.fields_wanted, flags, range, request.max_records)
+    };
+    asked(a) == asked(b)
+}
+
+/// Makes a request. What a kernel or a machine does not know of the fields is done without, as other
+/// sources do; what it does not know of the selection is an error.
 fn set(file: &NamedFile, request: &Request, max_records: u32) -> Result<(), Error> {
-    match sys::set_request(file.fd(), &mut request.to_wire(max_records)) {
+    let mut wire = request.to_wire(max_records);
+    let mut result = retry(|| sys::set_request(file.fd(), &mut wire));
+    let known = wire.fields_supported;
+    // Where nothing is filled in, the kernel did not come so far.
+    if result == Err(Errno::EINVAL) && known != 0 && wire.fields_wanted & !known != 0 {
+        wire = request.to_wire(max_records);
+        wire.fields_wanted &= known;
+        result = retry(|| sys::set_request(file.fd(), &mut wire));
+    }
+    match result {
         Ok(()) => Ok(()),
-        Err(Errno::EINVAL | Errno::E2BIG | Errno::ENOTTY) => Err(Error::cannot_select(file.path())),
+        Err(Errno::EINVAL) => Err(refusal(file.path(), &wire)),
+        Err(Errno::E2BIG | Errno::ENOTTY) => Err(Error::cannot_select(file.path())),
         Err(errno) => Err(Error::os(file.path(), errno)),
     }
 }
+
+/// Why a request was refused, by what the kernel filled in.
+fn refusal(path: &Path, request: &maps_lockless_request) -> Error {
+    let asked = request.vma_flags_all | request.vma_flags_any | request.vma_flags_none;
+    let fields = request.fields_wanted & !request.fields_supported;
+    let vma_flags = asked & !request.vma_flags_supported;
+    match () {
+        () if request.fields_supported == 0 => Error::cannot_select(path),
+        () if fields | vma_flags != 0 => Error::refused(path, fields, vma_flags),
+        () if request.end != 0 && request.end <= request.start => Error::empty_range(path),
+        () => Error::os(path, Errno::EINVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -123,10 +123,10 @@ impl Query {
         let file = answer.inode != 0 || (answer.dev_major, answer.dev_minor) != (0, 0);
         let or_file = if file { MAPS_LOCKLESS_VMA_FILE } else { 0 };
         let len = (answer.vma_name_size as usize).min(self.name.len());
-        let name = match (self.request.fields.name, len) {
-            (false, _) => NameRef::Unknown,
-            (true, 0) if file => NameRef::PathTooLong,
-            (true, 0) => NameRef::None,
+        let (name, deleted) = match (self.request.fields.name, len) {
+            (false, _) => (NameRef::Unknown, None),
+            (true, 0) if file => (NameRef::PathTooLong, None),
+            (true, 0) => (NameRef::None, None),
             (true, len) => text::name(&self.name[..len - 1], file),
         };
         MappingRef {
@@ -138,11 +138,18 @@ impl Query {
                 known: TOLD_BY_MAPS,
             },
             offset: file.then_some(answer.vma_offset),
+            page_size: self
+                .request
+                .fields
+                .page_size
+                .then_some(answer.vma_page_size),
+            pkey: None,
             device: file.then_some(Device {
                 major: answer.dev_major,
                 minor: answer.dev_minor,
             }),
             inode: file.then_some(answer.inode),
+            deleted,
             name,
             build_id: match (answer.build_id_size as usize).min(BUILD_ID_MAX) {
                 // Why there is none, the call does not tell.

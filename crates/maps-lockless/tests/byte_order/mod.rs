@@ -2,12 +2,16 @@
 
 //! Recordings, which are little-endian, as the same kernel on another machine would have written them.
 
-use maps_lockless::wire::MAPS_LOCKLESS_TYPE_VMA;
+use maps_lockless::wire::{
+    MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNKNOWN, MAPS_LOCKLESS_TYPE_VMA,
+};
 use std::ops::Range;
 
-/// The bytes of each field of `maps_lockless_batch`, and of `maps_lockless_vma`.
-const HEADER: [usize; 16] = [4, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 4, 4];
-const VMA: [usize; 18] = [2, 2, 4, 8, 4, 4, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4, 4, 4];
+/// The bytes of each field of `maps_lockless_batch`, and of each type of record.
+const HEADER: [usize; 18] = [4, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 4];
+const VMA: [usize; 15] = [2, 2, 4, 8, 4, 2, 1, 1, 8, 8, 8, 8, 8, 4, 4];
+const FILE: [usize; 11] = [2, 2, 4, 8, 4, 4, 8, 4, 4, 4, 4];
+const UNKNOWN: [usize; 5] = [2, 2, 4, 8, 8];
 
 /// A little-endian stream in this machine's byte order.
 #[allow(
@@ -31,8 +35,13 @@ pub fn swap(stream: &mut [u8]) {
         batch += size;
         while at < batch {
             let (r#type, size) = (number(stream, at..at + 2), number(stream, at + 4..at + 8));
-            assert_eq!(r#type, usize::from(MAPS_LOCKLESS_TYPE_VMA));
-            fields(stream, at, &VMA);
+            let widths: &[usize] = match u16::try_from(r#type) {
+                Ok(MAPS_LOCKLESS_TYPE_VMA) => &VMA,
+                Ok(MAPS_LOCKLESS_TYPE_FILE) => &FILE,
+                Ok(MAPS_LOCKLESS_TYPE_UNKNOWN) => &UNKNOWN,
+                _ => panic!("a record of type {}", r#type),
+            };
+            fields(stream, at, widths);
             at += size;
         }
     }

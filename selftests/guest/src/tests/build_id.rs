@@ -9,8 +9,8 @@ use crate::{
     raw::{ALL, Lockless, MAPS},
     sched::cpu_time,
 };
-use anyhow::{Context, Result, ensure};
-use maps_lockless::{BuildId, wire::*};
+use anyhow::{Result, ensure};
+use maps_lockless::{BuildId, decode::Vma, wire::*};
 use std::{fs, os::unix::fs::FileExt, time::Duration};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
@@ -23,34 +23,100 @@ pub(super) fn tests() -> Vec<Test> {
             "build ID: a file that goes on for ever is given up",
             bounded,
         ),
-        Test::new("build ID: each file's stands once in a batch", once),
+        Test::new("build ID: stands once for each open file", once),
+        Test::new(
+            "build ID: as PROCMAP_QUERY finds them, of whatever is mapped",
+            of_every_file,
+        ),
         Test::new("build ID: not where it was not asked for", unasked),
     ]
 }
 
-/// As PROCMAP_QUERY finds them.
+/// Of each mapping of a file, executable or not.
 fn real() -> Result<()> {
     let target = Target::start_program("/bin/target-dynamic", "plain")?;
-    let maps = fs::File::open(format!("/proc/{}/maps", target.pid()))?;
     let mut file = Lockless::with_request(target.pid(), ALL)?;
-    let mut present = 0;
+    let (mut present, mut executable) = (0, 0);
     for owned in file.batches(MAX)? {
         for vma in owned.vmas()? {
-            let executable = vma.fields.vma_flags & MAPS_LOCKLESS_VMA_EXEC != 0;
-            if !executable || vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE == 0 {
-                ensure!(vma.build_id() == BuildId::Unknown, "{vma:?}");
+            let Some(file) = vma.file else {
+                ensure!(
+                    vma.fields.vma_flags & MAPS_LOCKLESS_VMA_FILE == 0,
+                    "{vma:?}"
+                );
                 continue;
-            }
-            let BuildId::Present(id) = vma.build_id() else {
-                anyhow::bail!("{}: {:?}", vma.name.escape_ascii(), vma.build_id());
             };
-            ensure!(query::build_id(&maps, vma.fields.start)?.as_deref() == Some(id));
+            let BuildId::Present(_) = file.build_id() else {
+                anyhow::bail!("{}: {:?}", file.path.escape_ascii(), file.build_id());
+            };
             present += 1;
+            executable += u32::from(vma.fields.vma_flags & MAPS_LOCKLESS_VMA_EXEC != 0);
         }
     }
     // The program, its loader, libc and libgcc.
-    ensure!(present >= 3, "{present} build IDs");
+    ensure!(
+        executable >= 3,
+        "{executable} build IDs of executable mappings"
+    );
+    ensure!(present > 2 * executable, "{present} build IDs");
     Ok(())
+}
+
+/// The program's and its libraries', of memory without a file, of files of other kinds. Not of the shape
+/// `build-ids`: PROCMAP_QUERY parses its endless notes to their end, and reads what is not resident.
+fn of_every_file() -> Result<()> {
+    for shape in [
+        "plain",
+        "memfd",
+        "sysv-shm",
+        "posix-shm",
+        "anon-shmem-name",
+        "overlay-file",
+    ] {
+        let target = Target::start_program("/bin/target-dynamic", shape)?;
+        let maps = fs::File::open(format!("/proc/{}/maps", target.pid()))?;
+        let (mut same, mut absent) = (0, 0);
+        for owned in Lockless::with_request(target.pid(), ALL)?.batches(MAX)? {
+            for vma in owned.vmas()? {
+                // It is no VMA, so that PROCMAP_QUERY does not know of it.
+                if vma.fields.start >= 1 << 63 {
+                    continue;
+                }
+                let ours = match build_id(&vma) {
+                    BuildId::Present(id) => Some(id),
+                    // Memory of which no page was ever touched is not resident. PROCMAP_QUERY reads
+                    // it and must find nothing there. What programs are made of was read.
+                    BuildId::NotResident
+                        if vma.file.is_some_and(|file| file.path.starts_with(b"/bin")) =>
+                    {
+                        anyhow::bail!("{shape}: not resident: {vma:?}")
+                    }
+                    BuildId::NotResident | BuildId::Absent => {
+                        absent += 1;
+                        None
+                    }
+                    BuildId::Unknown => {
+                        ensure!(vma.file.is_none(), "{shape}: {vma:?}");
+                        None
+                    }
+                };
+                let theirs = query::build_id(&maps, vma.fields.start)?;
+                ensure!(
+                    theirs.as_deref() == ours,
+                    "{shape}: {theirs:?}, here {vma:?}"
+                );
+                same += 1;
+            }
+        }
+        ensure!(same > 10, "{shape}: {same} mappings");
+        ensure!(absent > 0 || shape == "plain", "{shape}: all have one");
+    }
+    Ok(())
+}
+
+/// What is known of that of a mapping's file.
+fn build_id<'a>(vma: &Vma<'a>) -> BuildId<&'a [u8]> {
+    vma.file.map_or(BuildId::Unknown, |file| file.build_id())
 }
 
 /// The answers for the files of the shape `build-ids`, by their names.
@@ -58,11 +124,11 @@ fn listed(target: &Target) -> Result<Vec<(String, String)>> {
     let mut file = Lockless::with_request(target.pid(), ALL)?;
     let mut answers = Vec::new();
     for owned in file.batches(MAX)? {
-        for vma in owned.vmas()? {
-            let Some(name) = vma.name.strip_prefix(target.said.as_bytes()) else {
+        for file in owned.files()? {
+            let Some(name) = file.path.strip_prefix(target.said.as_bytes()) else {
                 continue;
             };
-            let answer = match vma.build_id() {
+            let answer = match file.build_id() {
                 BuildId::Present(id) => id.escape_ascii().to_string(),
                 other => format!("{other:?}"),
             };
@@ -100,7 +166,8 @@ fn answers() -> Result<()> {
             ("long", "Absent"),
             ("not-elf", "Absent"),
             ("present", "twenty bytes of ID!!"),
-            ("readable", "Unknown"),
+            // It is not executable.
+            ("readable", "twenty bytes of ID!!"),
             ("short", "8 bytes."),
             ("thirty-two", "32-bit"),
             ("truncated", "Absent"),
@@ -125,26 +192,29 @@ fn once() -> Result<()> {
     let path = format!("{}present", target.said);
     let owned = Lockless::with_request(target.pid(), ALL)?.batch(MAX)?;
     ensure!(owned.is_final(), "it takes more than a batch");
-    let vmas = owned.vmas()?;
-    let same: Vec<_> = vmas
-        .iter()
-        .filter(|vma| vma.name == path.as_bytes())
-        .collect();
     // Mapped twice of one open file and once of another, others in between.
-    ensure!(same.len() == 3);
-    let first = same[0].fields;
-    ensure!(
-        same.iter()
-            .all(|vma| vma.fields.build_id_off == first.build_id_off)
-    );
-    let inline = |vma: &maps_lockless_vma| vma.size - u32::from(vma.fixed_size);
-    let name = path.len().next_multiple_of(8) as u32;
-    ensure!(inline(&first) == name + 24);
-    let mut others: Vec<u32> = same[1..].iter().map(|vma| inline(&vma.fields)).collect();
-    others.sort_unstable();
+    let vmas = owned.vmas()?;
+    let same: Vec<&Vma<'_>> = vmas
+        .iter()
+        .filter(|vma| vma.file.is_some_and(|file| file.path == path.as_bytes()))
+        .collect();
+    ensure!(same.len() == 3, "{} mappings of it", same.len());
+    let id = BuildId::Present(&b"twenty bytes of ID!!"[..]);
+    ensure!(same.iter().all(|vma| build_id(vma) == id));
     // Another open file of the same inode might have another path.
-    ensure!(others == [0, name], "{others:?}");
-    let far = same.last().context("none")?.fields.start - first.start;
+    let files = owned.files()?;
+    let files: Vec<_> = files
+        .iter()
+        .filter(|file| file.path == path.as_bytes())
+        .collect();
+    ensure!(files.len() == 2, "{} records of it", files.len());
+    ensure!(files.iter().all(|file| file.build_id() == id));
+    let mut references: Vec<u32> = same.iter().map(|vma| vma.fields.file).collect();
+    references.sort_unstable();
+    references.dedup();
+    ensure!(references.len() == 2, "{references:?}");
+    let (first, last) = (same[0].fields, same[2].fields);
+    let far = last.start - first.start;
     let between = vmas
         .iter()
         .filter(|vma| vma.fields.start.wrapping_sub(first.start) < far);
@@ -155,9 +225,10 @@ fn once() -> Result<()> {
 fn unasked() -> Result<()> {
     let target = Target::start("build-ids")?;
     for owned in Lockless::open(target.pid())?.batches(MAX)? {
-        for vma in owned.vmas()? {
-            ensure!(vma.build_id() == BuildId::Unknown && vma.fields.build_id_off == 0);
-            ensure!(vma.fields.flags & MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT == 0);
+        for file in owned.files()? {
+            let fields = file.fields;
+            ensure!(file.build_id() == BuildId::Unknown && fields.build_id_len == 0);
+            ensure!(fields.flags & MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT == 0);
         }
     }
     Ok(())

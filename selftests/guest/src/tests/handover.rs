@@ -55,7 +55,7 @@ fn look_up(target: &Target) -> Result<()> {
     let begin = Instant::now();
     while begin.elapsed() < TIME {
         let owned = file.batch_at(MAPS_LOCKLESS_MIN_BUFFER as usize, 0)?;
-        Listing::from(place).add(owned.bytes())?;
+        Listing::of(place).add(owned.bytes())?;
         let vmas = owned.vmas()?;
         nothing += u32::from(vmas.is_empty());
         for vma in vmas {

@@ -5,14 +5,11 @@
 use super::{Test, access::NOBODY, errno};
 use crate::{
     child::Target,
-    raw::{ALL, HEADER, Lockless, MAPS},
+    raw::{ALL, HEADER, Lockless, MAPS, RANGES, SMALLEST, position_of},
     shapes::PAGE,
 };
 use anyhow::{Context, Result, bail, ensure};
-use maps_lockless::{
-    decode::{Batch, Record},
-    wire::*,
-};
+use maps_lockless::{decode::Batch, wire::*};
 use nix::{
     errno::Errno,
     libc,
@@ -20,14 +17,19 @@ use nix::{
     unistd::dup2_raw,
 };
 use std::{
+    collections::BTreeMap,
     fs, io,
+    mem::offset_of,
     num::NonZeroUsize,
     os::{
         fd::{AsRawFd, IntoRawFd},
         unix::{fs::FileExt, fs::PermissionsExt, process::CommandExt},
     },
     process::{Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -124,20 +126,21 @@ fn bad_buffers() -> Result<()> {
         );
         ensure!(file.position()? == 0);
     }
-    // A header has room before the guard, whatever the length says behind it.
-    ensure!(pages.read(&file, 3 * PAGE - HEADER, HEADER)? == HEADER);
-    // What is not touched does not matter: a batch that fits is read.
+    // What is not touched does not matter: a batch that fits before the guard is read, whatever the length
+    // says.
     file.request(maps_lockless_request {
         max_records: 1,
-        ..MAPS
+        ..RANGES
     })?;
-    ensure!(pages.read(&file, 2 * PAGE, MAX)? > HEADER);
+    for len in [SMALLEST, MIN, MAX] {
+        ensure!(pages.read(&file, 3 * PAGE - SMALLEST, len)? == SMALLEST);
+    }
     file.request(MAPS)?;
     file.seek(0)?;
     for page in 0..3 {
         pages.protect(page, ProtFlags::PROT_READ)?;
     }
-    for len in [HEADER, MIN, MAX] {
+    for len in [MIN, MAX] {
         ensure!(
             errno(pages.read(&file, 0, len)) == Some(Errno::EFAULT),
             "read-only"
@@ -163,15 +166,21 @@ fn alignment() -> Result<()> {
     Ok(())
 }
 
-/// Addresses of the kernel's begin with sixteen ones. Only vsyscall's may be there.
+/// Addresses of the kernel's begin with sixteen ones. Only vsyscall's may be there, and the `next` of a final
+/// batch, which has nothing but ones.
 fn no_pointers() -> Result<()> {
     for shape in ["plain", "flags", "build-ids", "protections", "anon-name"] {
         let target = Target::start(shape)?;
         for owned in Lockless::with_request(target.pid(), ALL)?.batches(MAX)? {
-            for word in owned.bytes().chunks_exact(8) {
+            let next = offset_of!(maps_lockless_batch, next) / 8;
+            for (i, word) in owned.bytes().chunks_exact(8).enumerate() {
                 let word = u64::from_ne_bytes(word.try_into()?);
                 let vsyscall = word == 0xffff_ffff_ff60_0000 || word == 0xffff_ffff_ff60_1000;
-                ensure!(word >> 47 != 0x1_ffff || vsyscall, "{shape}: {word:#x}");
+                let none = i == next && owned.is_final() && word == MAPS_LOCKLESS_NEXT_NONE;
+                ensure!(
+                    word >> 47 != 0x1_ffff || vsyscall || none,
+                    "{shape}: {word:#x}"
+                );
             }
         }
     }
@@ -183,15 +192,7 @@ fn positions() -> Result<()> {
     let mut file = Lockless::open(target.pid())?;
     let whole = file.fields()?;
     let middle = whole[whole.len() / 2].start;
-    let seek = |offset: u64, whence| {
-        #[expect(unsafe_code, reason = "no safe form seeks beyond the signed range")]
-        // SAFETY: No pointer is passed.
-        unsafe {
-            libc::lseek(file.0.as_raw_fd(), offset as i64, whence) as u64
-        }
-    };
-    let last_but_few = u64::MAX - (1 << 20);
-    for position in [
+    for address in [
         0,
         1,
         middle,
@@ -199,40 +200,58 @@ fn positions() -> Result<()> {
         1 << 47,
         1 << 62,
         1 << 63,
-        last_but_few,
+        u64::MAX - (1 << 20),
+        u64::MAX - PAGE as u64,
+        u64::MAX,
     ] {
-        ensure!(seek(position, libc::SEEK_SET) == position, "{position:x}");
+        let page = address & !(PAGE as u64 - 1);
         let mut buf = vec![0; MAX];
-        let len = (&file.0 as &fs::File).read_at(&mut [], 0)?;
-        ensure!(len == 0);
-        let len = io::Read::read(&mut &file.0, &mut buf)?;
-        let batch = Batch::parse(&buf[..len])?;
-        ensure!(batch.is_final());
-        let page = position & !(PAGE as u64 - 1);
-        let expected = whole.iter().filter(|vma| vma.end > page);
-        let mut records = batch.records();
-        for vma in expected {
-            let Some(Record::Vma(got)) = records.next().transpose()? else {
-                bail!("{position:x}: too few records");
-            };
-            ensure!((got.fields.start, got.fields.end) == (vma.start.max(page), vma.end));
+        file.seek(address)?;
+        ensure!(file.position()? == position_of(address), "{address:x}");
+        ensure!(io::Read::read(&mut &file.0, &mut [])? == 0, "{address:x}");
+        let by_read = file.batch(MAX)?;
+        let len = file.0.read_at(&mut buf, position_of(address))?;
+        ensure!(buf[..len] == *by_read.bytes(), "{address:x}");
+        ensure!(by_read.is_final(), "{address:x}");
+        ensure!(by_read.header()?.begin == page, "{address:x}");
+        let expected = whole
+            .iter()
+            .filter(|vma| vma.end > page)
+            .map(|vma| (vma.start.max(page), vma.end));
+        let vmas = by_read.vmas()?;
+        let got = vmas.iter().map(|vma| (vma.fields.start, vma.fields.end));
+        ensure!(got.eq(expected), "{address:x}");
+    }
+    let seek = |offset: i64, whence| {
+        #[expect(unsafe_code, reason = "no safe form takes a negative position")]
+        // SAFETY: No pointer is passed.
+        match unsafe { libc::lseek(file.0.as_raw_fd(), offset, whence) } {
+            -1 => Err(Errno::last()),
+            position => Ok(position),
         }
-        ensure!(records.next().is_none(), "{position:x}");
-    }
-    // A buffer that would reach beyond the last address is refused, before the file is asked.
-    for position in [u64::MAX - 4095, u64::MAX] {
-        ensure!(seek(position, libc::SEEK_SET) == position, "{position:x}");
+    };
+    // From the end there is nothing to seek from, and below 0 there is no page.
+    ensure!(seek(0, libc::SEEK_END) == Err(Errno::EINVAL));
+    ensure!(seek(-1, libc::SEEK_SET) == Err(Errno::EINVAL));
+    ensure!(seek(i64::MIN, libc::SEEK_SET) == Err(Errno::EINVAL));
+    ensure!(seek(4, libc::SEEK_SET) == Ok(4) && seek(8, libc::SEEK_CUR) == Ok(12));
+    ensure!(seek(-13, libc::SEEK_CUR) == Err(Errno::EINVAL) && seek(0, libc::SEEK_CUR) == Ok(12));
+    // Any other position may be gone to. Where it is no page's number, nothing is read.
+    for position in [
+        position_of(u64::MAX) + 1,
+        MAPS_LOCKLESS_POS_END - 1,
+        MAPS_LOCKLESS_POS_END + 1,
+    ] {
+        ensure!(seek(position as i64, libc::SEEK_SET) == Ok(position as i64));
         let read = io::Read::read(&mut &file.0, &mut vec![0; MAX]);
-        ensure!(errno(read) == Some(Errno::EOVERFLOW), "{position:x}");
+        ensure!(errno(read) == Some(Errno::EINVAL), "{position:x}");
+        ensure!(
+            seek(0, libc::SEEK_CUR) == Ok(position as i64),
+            "{position:x}"
+        );
     }
-    // As /proc/PID/mem: from the end there is nothing to seek from.
-    ensure!(seek(0, libc::SEEK_END) == u64::MAX && Errno::last() == Errno::EINVAL);
-    ensure!(seek(4096, libc::SEEK_SET) == 4096 && seek(8192, libc::SEEK_CUR) == 12_288);
-    for position in [MAPS_LOCKLESS_POS_END, MAPS_LOCKLESS_POS_END - 1] {
-        seek(position, libc::SEEK_SET);
-        let read = io::Read::read(&mut &file.0, &mut vec![0; MAX])?;
-        ensure!((read == 0) == (position == MAPS_LOCKLESS_POS_END));
-    }
+    seek(MAPS_LOCKLESS_POS_END as i64, libc::SEEK_SET)?;
+    ensure!(io::Read::read(&mut &file.0, &mut vec![0; MAX])? == 0);
     // pread(2) takes no negative position.
     for position in [1 << 63, u64::MAX] {
         ensure!(errno(file.0.read_at(&mut [0; MIN], position)) == Some(Errno::EINVAL));
@@ -256,18 +275,27 @@ fn many_threads() -> Result<()> {
     let requests = [
         MAPS,
         maps_lockless_request {
-            fields: MAPS_LOCKLESS_FIELD_FLAGS,
+            fields_wanted: MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_FLAGS,
             vma_flags_all: MAPS_LOCKLESS_VMA_WRITE,
             ..MAPS
         },
     ];
     let (stop, reads) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; 3]);
+    // Which request has which number, as it was set and as batches tell.
+    let (set, told) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
+    let lock = |map: &'_ Mutex<BTreeMap<u64, usize>>, number, which| -> Result<()> {
+        let mut map = map
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+        ensure!(*map.entry(number).or_insert(which) == which, "{number}");
+        Ok(())
+    };
     thread::scope(|scope| {
         let threads = [
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    for request in requests {
-                        file.request(request)?;
+                    for (which, request) in requests.into_iter().enumerate() {
+                        lock(&set, file.request(request)?.request, which)?;
                     }
                 }
                 anyhow::Ok(())
@@ -277,18 +305,16 @@ fn many_threads() -> Result<()> {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    if vma.start >= 1 << 63 {
-                        continue;
-                    }
                     let owned = file.batch_at(MIN, vma.start)?;
                     let header = owned.header()?;
                     let asked = requests
                         .iter()
-                        .position(|r| r.fields == header.fields_asked)
+                        .position(|r| r.fields_wanted == header.fields_wanted)
                         .context("half")?;
                     ensure!(owned.batch()?.is_selected() == (asked == 1));
+                    lock(&told, header.request, asked)?;
                     for got in owned.vmas()? {
-                        ensure!(got.fields.valid & !header.fields_asked == 0);
+                        ensure!(got.fields.valid & !header.fields_wanted == 0);
                         ensure!(asked == 0 || got.fields.vma_flags & MAPS_LOCKLESS_VMA_WRITE != 0);
                         ensure!(got.fields.start >= vma.start);
                     }
@@ -331,6 +357,12 @@ fn many_threads() -> Result<()> {
         }
         anyhow::Ok(())
     })?;
+    // None is what the first one asks for.
+    lock(&set, 0, 0)?;
+    let (set, told) = (set.into_inner()?, told.into_inner()?);
+    for (number, which) in &told {
+        ensure!(set.get(number) == Some(which), "{number}: {which}");
+    }
     println!("# by one request, by the other, read in order: {reads:?}");
     ensure!(reads.iter().all(|reads| reads.load(Ordering::Relaxed) > 0));
     Ok(())
@@ -447,11 +479,12 @@ fn setuid() -> Result<()> {
         "not root"
     );
 
-    for size in [HEADER, MAX] {
-        let header = file.batch(size)?.header()?;
-        ensure!(header.end_reason == MAPS_LOCKLESS_END_GONE && header.count == 0);
-        ensure!(header.mm_id == first.mm_id);
-    }
+    let state = file.state()?;
+    ensure!(state.status == MAPS_LOCKLESS_STATUS_GONE && state.vma_count == 0);
+    ensure!(state.mm_id == first.mm_id);
+    let header = file.batch(MAX)?.header()?;
+    ensure!(header.end_reason == MAPS_LOCKLESS_END_GONE && header.count == 0);
+    ensure!(header.mm_id == first.mm_id);
     let anew = as_nobody(|| Ok(errno(Lockless::open(pid))))?;
     ensure!(anew == Some(Errno::EACCES), "{anew:?}");
     Ok(())

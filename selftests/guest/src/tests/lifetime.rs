@@ -33,14 +33,22 @@ pub(super) fn tests() -> Vec<Test> {
 fn is_final(owned: &Owned, reason: u32) -> Result<()> {
     let header = owned.header()?;
     ensure!(header.end_reason == reason, "{header:?}");
-    ensure!(header.flags == MAPS_LOCKLESS_BATCH_FINAL && header.count == 0);
+    ensure!(owned.is_final() && header.count == 0 && owned.bytes().len() == HEADER);
+    ensure!(header.next == MAPS_LOCKLESS_NEXT_NONE);
     Ok(())
 }
 
 fn no_address_space(pid: u32) -> Result<()> {
     let mut file = Lockless::open(pid)?;
-    is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_NO_MM)?;
+    let batch = file.batch(MIN)?;
+    is_final(&batch, MAPS_LOCKLESS_END_NO_MM)?;
+    let header = batch.header()?;
+    ensure!((header.mm_id, header.seq_begin, header.seq_end) == (0, 0, 0));
+    ensure!(header.vma_count == 0 && file.position()? == MAPS_LOCKLESS_POS_END);
     ensure!(file.read(MIN)?.is_none());
+    let state = file.state()?;
+    ensure!(state.status == MAPS_LOCKLESS_STATUS_NO_MM, "{state:?}");
+    ensure!((state.mm_id, state.seq, state.vma_count) == (0, 0, 0));
     let listing = snapshot(&Process::new(pid), Source::Lockless)?;
     ensure!(listing.completeness == Completeness::NoAddressSpace);
     ensure!(listing.mappings.is_empty());
@@ -66,24 +74,32 @@ fn exit_meanwhile() -> Result<()> {
     let mut target = Target::start("vmas-1000")?;
     let mut file = Lockless::open(target.pid())?;
     let first = file.batch(MIN)?.header()?;
-    ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL && first.flags == 0);
+    ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL);
+    ensure!(first.flags == MAPS_LOCKLESS_BATCH_FIRST);
     target.kill()?;
     target.reap()?;
 
-    let poll = file.batch(HEADER)?;
-    is_final(&poll, MAPS_LOCKLESS_END_GONE)?;
-    ensure!(file.position()? == first.next, "the poll moved");
+    is_gone(&file, first.mm_id)?;
     let last = file.batch(MIN)?;
     is_final(&last, MAPS_LOCKLESS_END_GONE)?;
-    ensure!(last.header()?.mm_id == first.mm_id);
+    let header = last.header()?;
+    ensure!(header.mm_id == first.mm_id && header.begin == first.next);
     ensure!(file.read(MIN)?.is_none());
+    Ok(())
+}
+
+/// The state says so. Its identity stays.
+fn is_gone(file: &Lockless, mm_id: u64) -> Result<()> {
+    let state = file.state()?;
+    ensure!(state.status == MAPS_LOCKLESS_STATUS_GONE, "{state:?}");
+    ensure!(state.mm_id == mm_id && state.vma_count == 0, "{state:?}");
     Ok(())
 }
 
 fn exec_meanwhile() -> Result<()> {
     let mut target = Target::start("exec")?;
     let mut file = Lockless::open(target.pid())?;
-    let first = file.batch(HEADER + 200)?.header()?;
+    let first = file.batch(HEADER + 300)?.header()?;
     ensure!(first.end_reason == MAPS_LOCKLESS_END_FULL);
     target.go_on()?;
     // The new program is there when its name on the command line is.
@@ -92,9 +108,11 @@ fn exec_meanwhile() -> Result<()> {
         thread::sleep(Duration::from_millis(5));
     }
 
+    is_gone(&file, first.mm_id)?;
     is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_GONE)?;
     let mut new = Lockless::open(target.pid())?;
     ensure!(new.batch(MIN)?.header()?.mm_id != first.mm_id);
+    ensure!(new.state()?.status == MAPS_LOCKLESS_STATUS_LIVE);
     Ok(())
 }
 
@@ -113,11 +131,13 @@ fn reader_dies() -> Result<()> {
     let (mappings, _) = file.rest(MIN)?;
     ensure!(mappings.len() >= 10_000);
 
+    let mm_id = file.state()?.mm_id;
     target.kill()?;
     target.reap()?;
     // A reference that a reader did not give back would keep the address space for ever.
+    is_gone(&file, mm_id)?;
     file.seek(0)?;
-    is_final(&file.batch(HEADER)?, MAPS_LOCKLESS_END_GONE)
+    is_final(&file.batch(MIN)?, MAPS_LOCKLESS_END_GONE)
 }
 
 /// Whatever the moment, each listing of each process ends in a way that says what happened.

@@ -54,8 +54,8 @@ impl Holder {
     fn start(pid: u32, address: u64) -> Result<Self> {
         let holder = thread::spawn(move || fs::write(HOOK, format!("{pid} {address:x} {HOLD}")));
         // The count is odd as soon as the lock is held.
-        let mut file = Lockless::open(pid)?;
-        while !holder.is_finished() && file.batch(HEADER)?.header()?.seq_begin % 2 == 0 {
+        let file = Lockless::open(pid)?;
+        while !holder.is_finished() && file.state()?.seq % 2 == 0 {
             thread::sleep(Duration::from_millis(2));
         }
         Ok(Self(holder))
@@ -102,12 +102,13 @@ fn held_once(vmas: Vmas) -> Result<bool> {
     };
     let holder = Holder::start(pid, address)?;
 
-    let mut file = Lockless::open(pid)?;
-    let poll = file.batch(HEADER)?.header()?;
+    let file = Lockless::open(pid)?;
+    let state = file.state()?;
     if holder.is_over() {
         return holder.join().map(|()| false);
     }
-    ensure!(poll.seq_begin % 2 == 1 && poll.seq_end == poll.seq_begin);
+    ensure!(state.status == MAPS_LOCKLESS_STATUS_LIVE && state.seq % 2 == 1);
+    ensure!(state.vma_count as usize == quiet.mappings.len() - 1);
     let lookup = file.batch_at(MAPS_LOCKLESS_MIN_BUFFER as usize, middle)?;
     ensure!(lookup.vmas()?[0].fields.start == middle);
     let one = maps_lockless_request {
@@ -116,7 +117,7 @@ fn held_once(vmas: Vmas) -> Result<bool> {
         ..ALL
     };
     let one = Lockless::with_request(pid, one)?.batch_at(HEADER + 5000, middle)?;
-    ensure!(one.header()?.count == 1 && one.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT);
+    ensure!(one.vmas()?.len() == 1 && one.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT);
     let filtered = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE,
         ..ALL

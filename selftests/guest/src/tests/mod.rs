@@ -10,13 +10,19 @@ mod churn;
 mod cli;
 mod compat;
 mod flags;
+mod fork;
+mod gap;
 mod handover;
 mod hostile;
+mod ioctl;
+mod judge;
 mod kselftest;
 mod lifetime;
 mod locks;
 mod nolock;
 mod off;
+mod page_size;
+mod pins;
 mod progress;
 mod request;
 mod same_as_maps;
@@ -87,16 +93,16 @@ fn shapes_in_turn() -> impl Iterator<Item = &'static str> {
 }
 
 /// Has as many readers read at a time, each by its number, and adds up what they count.
-fn sum_of_readers(
+fn sum_of_readers<const COUNTS: usize>(
     readers: usize,
-    read: impl Fn(usize) -> Result<[u64; 4]> + Sync,
-) -> Result<[u64; 4]> {
+    read: impl Fn(usize) -> Result<[u64; COUNTS]> + Sync,
+) -> Result<[u64; COUNTS]> {
     thread::scope(|scope| {
         let read = &read;
         let readers: Vec<_> = (0..readers)
             .map(|number| scope.spawn(move || read(number)))
             .collect();
-        let mut sum = [0; 4];
+        let mut sum = [0; COUNTS];
         for reader in readers {
             let seen = reader.join().map_err(|_| anyhow!("a reader panicked"))??;
             for (sum, seen) in sum.iter_mut().zip(seen) {
@@ -121,7 +127,9 @@ pub fn on() -> Vec<Test> {
         abi::tests(),
         token::tests(),
         request::tests(),
+        ioctl::tests(),
         flags::tests(),
+        page_size::tests(),
         build_id::tests(),
         hostile::tests(),
         compat::tests(),
@@ -132,6 +140,10 @@ pub fn on() -> Vec<Test> {
         nolock::tests(),
         sections::tests(),
         starved::tests(),
+        pins::tests(),
+        gap::tests(),
+        fork::tests(),
+        judge::tests(),
         churn::tests(),
         whose::tests(),
         handover::tests(),

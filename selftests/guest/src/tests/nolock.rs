@@ -10,7 +10,7 @@ use super::Test;
 use crate::{
     child::Target,
     query,
-    raw::{ALL, HEADER, Lockless, MAPS},
+    raw::{ALL, HEADER, Lockless, MAPS, RANGES, RECORD, position_of},
     shapes::PAGE,
     trace::{Event, Trace},
 };
@@ -23,9 +23,7 @@ use std::{
 };
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
-/// A record that has no name.
-const RECORD: usize = size_of::<maps_lockless_vma>();
-/// How many lookups, polls and small reads are made.
+/// How many lookups, calls for the state and small reads are made.
 const TIMES: usize = 200;
 /// How often something is done anew in which the reader took a lock of its own.
 const ATTEMPTS: usize = 20;
@@ -148,19 +146,18 @@ fn ways(target: &Target) -> Result<Vec<(&'static str, Way<'static>)>> {
         vma_flags_none: MAPS_LOCKLESS_VMA_READ,
         ..MAPS
     };
-    let ranges = maps_lockless_request { fields: 0, ..MAPS };
     let one = maps_lockless_request {
         max_records: 1,
         ..ALL
     };
     let start = u64::from_str_radix(&target.said, 16).context("where the arena is")?;
-    let mut small = Lockless::with_request(pid, ranges)?;
-    let mut lookup = Lockless::with_request(pid, one)?;
-    let poll = Lockless::open(pid)?;
+    let mut small = Lockless::with_request(pid, RANGES)?;
+    let lookup = Lockless::with_request(pid, one)?;
+    let kept = Lockless::open(pid)?;
     Ok(vec![
         ("all that maps shows", whole(MAPS)?),
         ("all fields", whole(ALL)?),
-        ("ranges alone", whole(ranges)?),
+        ("ranges alone", whole(RANGES)?),
         ("those without file", whole(anonymous)?),
         ("none of them", whole(nothing)?),
         (
@@ -189,18 +186,18 @@ fn ways(target: &Target) -> Result<Vec<(&'static str, Way<'static>)>> {
                 let mut records = 0;
                 for page in 0..TIMES {
                     let address = start + (page * 100 * PAGE) as u64;
-                    let len = lookup.0.read_at(buffer, address)?;
+                    let len = lookup.0.read_at(buffer, position_of(address))?;
                     records += Batch::parse(&buffer[..len])?.header().count as usize;
                 }
-                lookup.seek(0)?;
                 Ok(records)
             }),
         ),
         (
-            "polls",
-            Box::new(move |buffer| {
+            "calls for the state",
+            Box::new(move |_| {
                 for _ in 0..TIMES {
-                    ensure!(poll.0.read_at(&mut buffer[..HEADER], 0)? == HEADER);
+                    ensure!(kept.state()?.status == MAPS_LOCKLESS_STATUS_LIVE);
+                    kept.requested()?;
                 }
                 Ok(TIMES)
             }),

@@ -2,92 +2,134 @@
 
 //! What a reader asks for by ioctl(2), and gets.
 
+mod set;
+
 use super::{Test, errno};
 use crate::{
     child::Target,
     query,
-    raw::{ALL, HEADER, IOC_REQUEST, Lockless, MAPS},
+    raw::{ALL, FILE_FIELDS, Lockless, MAPS, VMA_FIELDS},
     shapes::PAGE,
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{BuildId, MappingRef, wire::*};
-use nix::{errno::Errno, libc};
+use maps_lockless::{MappingRef, wire::*};
 use std::fs;
 
+const MIN: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
-const REQUEST: usize = size_of::<maps_lockless_request>();
 
 pub(super) fn tests() -> Vec<Test> {
-    vec![
+    let mut tests = set::tests();
+    tests.extend([
         Test::new("request: tells what is supported", supported),
         Test::new("request: each field by itself", fields),
         Test::new("request: VMAs by their flags", by_flags),
         Test::new("request: VMAs of a range", by_range),
         Test::new("request: a number of records", by_number),
-        Test::new("request: is of one open file", one_open_file),
+        Test::new("request: files do not count as records", files_uncounted),
         Test::new(
             "request: nothing among very many VMAs ends each read in time",
             nothing,
         ),
         Test::new("request: finds what PROCMAP_QUERY finds", same_as_query),
-        Test::new("request: what is not understood is refused", refused),
-        Test::new("request: sizes, pointers and numbers", sizes),
-    ]
+    ]);
+    tests
 }
 
 fn supported() -> Result<()> {
-    let mut file = Lockless::open(std::process::id())?;
-    let header = file.batch(HEADER)?.header()?;
-    ensure!(header.fields == ALL.fields && header.fields_asked == MAPS.fields);
+    let file = Lockless::open(std::process::id())?;
+    let header = file.batch_at(MIN, 0)?.header()?;
+    let fields = header.fields_supported & !MAPS_LOCKLESS_FIELD_PKEY;
+    ensure!(fields == VMA_FIELDS | FILE_FIELDS);
+    ensure!(header.fields_wanted == MAPS.fields_wanted);
     ensure!(header.flags & MAPS_LOCKLESS_BATCH_SELECTED == 0);
     let answer = file.request(ALL)?;
-    ensure!(answer.supported_fields == header.fields);
-    ensure!(answer.supported_vma_flags == header.vma_flags && answer.size == REQUEST as u64);
-    ensure!(file.batch(HEADER)?.header()?.fields_asked == ALL.fields);
+    ensure!(answer.fields_supported == header.fields_supported);
+    ensure!(answer.vma_flags_supported == header.vma_flags_supported);
+    ensure!(answer.size == size_of::<maps_lockless_request>() as u64);
+    let state = file.state()?;
+    ensure!(state.fields_supported == header.fields_supported);
+    ensure!(state.vma_flags_supported == header.vma_flags_supported);
+    ensure!(state.page_size == header.page_size);
+    ensure!(file.batch_at(MIN, 0)?.header()?.fields_wanted == ALL.fields_wanted);
     Ok(())
 }
 
+/// What a record has of one field, and of its file's.
+fn values(vma: &maps_lockless_vma, file: &maps_lockless_file) -> [(u64, u64); 9] {
+    let name = u64::from(vma.name_kind) << 32 | u64::from(vma.name_len);
+    let device = u64::from(file.dev_major) << 32 | u64::from(file.dev_minor);
+    let deleted = file.flags & MAPS_LOCKLESS_FILE_DELETED;
+    [
+        (MAPS_LOCKLESS_FIELD_FLAGS, vma.vma_flags),
+        (MAPS_LOCKLESS_FIELD_OFFSET, vma.offset),
+        (MAPS_LOCKLESS_FIELD_NAME, name),
+        (MAPS_LOCKLESS_FIELD_PAGE_SIZE, vma.page_shift.into()),
+        (MAPS_LOCKLESS_FIELD_DEV, device),
+        (MAPS_LOCKLESS_FIELD_INO, file.ino),
+        (MAPS_LOCKLESS_FIELD_PATH, file.path_len.into()),
+        (MAPS_LOCKLESS_FIELD_DELETED, deleted.into()),
+        (MAPS_LOCKLESS_FIELD_BUILD_ID, file.build_id_len.into()),
+    ]
+}
+
+/// The fixed parts of all records of VMAs and of their files.
+fn with_files(
+    pid: u32,
+    fields_wanted: u64,
+) -> Result<Vec<(maps_lockless_vma, Option<maps_lockless_file>)>> {
+    let request = maps_lockless_request {
+        fields_wanted,
+        ..MAPS
+    };
+    let mut all = Vec::new();
+    for owned in Lockless::with_request(pid, request)?.batches(MAX)? {
+        // The range is always told.
+        let told = owned.header()?.fields_wanted;
+        ensure!(
+            told == fields_wanted | MAPS_LOCKLESS_FIELD_RANGE,
+            "{told:#x}"
+        );
+        let vmas = owned.vmas()?.into_iter();
+        all.extend(vmas.map(|vma| (vma.fields, vma.file.map(|file| file.fields))));
+    }
+    Ok(all)
+}
+
 fn fields() -> Result<()> {
-    let target = Target::start("file-vmas-1000")?;
-    let whole = Lockless::with_request(target.pid(), ALL)?.fields()?;
-    for bit in (0..6).map(|n| 1 << n) {
-        let mut file = Lockless::with_request(
-            target.pid(),
-            maps_lockless_request {
-                fields: bit,
-                ..MAPS
-            },
-        )?;
-        let mut seen = 0;
-        for owned in file.batches(MAX)? {
-            ensure!(owned.header()?.fields_asked == bit);
-            for vma in owned.vmas()? {
-                let (got, full) = (vma.fields, whole.get(seen).context("too many")?);
-                seen += 1;
-                ensure!((got.start, got.end) == (full.start, full.end));
-                ensure!(
-                    got.valid == full.valid & bit,
-                    "{bit:#x}: {got:?}, not {full:?}"
-                );
-                let name = bit == MAPS_LOCKLESS_FIELD_NAME;
-                ensure!(got.name_kind == if name { full.name_kind } else { 0 });
-                ensure!(got.name_len == if name { full.name_len } else { 0 });
-                let or_zero = |field, value: u64| if bit == field { value } else { 0 };
-                ensure!(got.vma_flags == or_zero(MAPS_LOCKLESS_FIELD_FLAGS, full.vma_flags));
-                ensure!(got.pgoff == or_zero(MAPS_LOCKLESS_FIELD_PGOFF, full.pgoff));
-                ensure!(got.ino == or_zero(MAPS_LOCKLESS_FIELD_INO, full.ino));
-                let device = u64::from(got.dev_major) << 32 | u64::from(got.dev_minor);
-                let full = u64::from(full.dev_major) << 32 | u64::from(full.dev_minor);
-                ensure!(device == or_zero(MAPS_LOCKLESS_FIELD_DEV, full));
-                ensure!(bit == MAPS_LOCKLESS_FIELD_BUILD_ID || vma.build_id() == BuildId::Unknown);
+    let target = Target::start("build-ids")?;
+    let whole = with_files(target.pid(), ALL.fields_wanted)?;
+    let range = MAPS_LOCKLESS_FIELD_RANGE;
+    for bit in (0..13)
+        .map(|n| 1 << n)
+        .filter(|bit| ALL.fields_wanted & bit != 0)
+    {
+        let listed = with_files(target.pid(), bit)?;
+        ensure!(listed.len() == whole.len(), "{bit:#x}");
+        let mut seen = false;
+        for ((got, got_file), (full, full_file)) in listed.iter().zip(&whole) {
+            ensure!((got.start, got.end) == (full.start, full.end));
+            ensure!(
+                got.valid == full.valid & (bit | range),
+                "{bit:#x}: {got:?}, not {full:?}"
+            );
+            // The file's record is there for what is asked for of files alone.
+            let has_file = full_file.is_some() && bit & FILE_FIELDS != 0;
+            ensure!(got_file.is_some() == has_file, "{bit:#x}: {got:?}");
+            let (got_file, full_file) =
+                (got_file.unwrap_or_default(), full_file.unwrap_or_default());
+            ensure!(got_file.valid == full_file.valid & bit);
+            let (got, full) = (values(got, &got_file), values(full, &full_file));
+            for ((field, value), (_, whole)) in got.into_iter().zip(full) {
+                let expected = if field == bit { whole } else { 0 };
+                ensure!(value == expected, "{bit:#x}: {field:#x} is {value:#x}");
+                seen |= value != 0;
             }
         }
-        ensure!(seen == whole.len(), "{bit:#x}");
+        // None of its files was unlinked.
+        let nothing = [range, MAPS_LOCKLESS_FIELD_DELETED].contains(&bit);
+        ensure!(seen != nothing, "{bit:#x}");
     }
-    // The ranges alone.
-    let ranges = Lockless::with_request(target.pid(), maps_lockless_request { fields: 0, ..MAPS })?
-        .fields()?;
-    ensure!(ranges.len() == whole.len() && ranges.iter().all(|vma| vma.valid == 0));
     Ok(())
 }
 
@@ -160,7 +202,7 @@ fn by_flags() -> Result<()> {
             // The flags select whether or not they are wanted themselves.
             maps_lockless_request {
                 vma_flags_any: mask,
-                fields: MAPS_LOCKLESS_FIELD_NAME,
+                fields_wanted: MAPS_LOCKLESS_FIELD_PATH,
                 ..MAPS
             },
             maps_lockless_request {
@@ -241,21 +283,17 @@ fn by_number() -> Result<()> {
         let mut file = Lockless::with_request(target.pid(), request)?;
         let mut all = Vec::new();
         for owned in file.batches(MAX)? {
-            let header = owned.header()?;
-            ensure!(header.count <= max_records);
-            let limited = header.end_reason == MAPS_LOCKLESS_END_LIMIT;
-            ensure!(limited == (header.count == max_records && !owned.is_final()));
-            all.extend(
-                owned
-                    .vmas()?
-                    .iter()
-                    .map(|vma| (vma.fields.start, vma.fields.end)),
-            );
+            let vmas = owned.vmas()?;
+            let count = vmas.len() as u32;
+            ensure!(count <= max_records);
+            let limited = owned.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT;
+            ensure!(limited == (count == max_records && !owned.is_final()));
+            all.extend(vmas.iter().map(|vma| (vma.fields.start, vma.fields.end)));
         }
         ensure!(all == true_ranges(&whole), "{max_records}");
-        ensure!(!file.batch_at(HEADER, 0)?.batch()?.is_selected());
+        ensure!(!file.batch_at(MIN, 0)?.batch()?.is_selected());
     }
-    // A point lookup: one record, its true range, and no more work than that.
+    // A point lookup: one mapping, its true range, and no more work than that.
     let file = Lockless::with_request(
         target.pid(),
         maps_lockless_request {
@@ -263,32 +301,35 @@ fn by_number() -> Result<()> {
             ..MAPS
         },
     )?;
-    for vma in whole.iter().filter(|vma| vma.start < 1 << 63) {
+    for vma in &whole {
         let owned = file.batch_at(MAX, vma.end - 1)?;
-        let found = owned.vmas()?[0].fields;
+        let vmas = owned.vmas()?;
+        let found = vmas[0].fields;
         ensure!((found.vma_start, found.end) == (vma.start, vma.end));
-        ensure!(owned.header()?.count == 1 && owned.header()?.next == vma.end);
+        // Behind the last one, which is in no maple tree, there is nothing.
+        let next = match owned.is_final() {
+            true => MAPS_LOCKLESS_NEXT_NONE,
+            false => vma.end,
+        };
+        ensure!(vmas.len() == 1 && owned.header()?.next == next);
     }
     Ok(())
 }
 
-fn one_open_file() -> Result<()> {
-    let target = Target::start("plain")?;
-    let mut plain = Lockless::open(target.pid())?;
-    let exec = maps_lockless_request {
-        vma_flags_all: MAPS_LOCKLESS_VMA_EXEC,
-        ..MAPS
+fn files_uncounted() -> Result<()> {
+    let target = Target::start("build-ids")?;
+    let request = maps_lockless_request {
+        max_records: 3,
+        ..ALL
     };
-    let mut asked = Lockless::with_request(target.pid(), exec)?;
-    let (all, some) = (plain.fields()?.len(), asked.fields()?.len());
-    ensure!(0 < some && some < all);
-    // A duplicate is the same open file, and a later request replaces the one before.
-    let mut duplicate = Lockless(asked.0.try_clone()?);
-    duplicate.request(MAPS)?;
-    asked.seek(0)?;
-    ensure!(asked.fields()?.len() == all);
-    duplicate.seek(0)?;
-    ensure!(duplicate.fields()?.len() == all);
+    let mut most = 0;
+    for owned in Lockless::with_request(target.pid(), request)?.batches(MAX)? {
+        let (vmas, files) = (owned.vmas()?.len(), owned.files()?.len());
+        ensure!(vmas == 3 || owned.is_final(), "{vmas}");
+        ensure!(owned.header()?.count as usize == vmas + files);
+        most = most.max(files);
+    }
+    ensure!(most == 3, "{most} files in a batch at most");
     Ok(())
 }
 
@@ -306,7 +347,8 @@ fn nothing() -> Result<()> {
     for owned in &batches[..batches.len() - 1] {
         let header = owned.header()?;
         ensure!(header.count == 0 && header.end_reason == MAPS_LOCKLESS_END_BUDGET);
-        ensure!(header.flags == MAPS_LOCKLESS_BATCH_SELECTED && header.next > next);
+        let flags = header.flags & !MAPS_LOCKLESS_BATCH_FIRST;
+        ensure!(flags == MAPS_LOCKLESS_BATCH_SELECTED && header.next > next);
         next = header.next;
     }
     let last = batches.last().context("no batch")?.header()?;
@@ -358,12 +400,14 @@ fn same_as_query() -> Result<()> {
                     (None, None) => none += 1,
                     (Some(theirs), Some(ours)) => {
                         found += 1;
-                        let mapping = MappingRef::new(ours, u64::MAX);
+                        let mapping = MappingRef::new(ours, &owned.header()?);
                         let range = (ours.fields.vma_start, ours.fields.end);
                         ensure!(range == (theirs.vma_start, theirs.vma_end));
                         ensure!(ours.fields.vma_flags & 15 == theirs.vma_flags);
+                        ensure!(mapping.page_size == Some(theirs.vma_page_size));
                         ensure!(mapping.inode.unwrap_or(0) == theirs.inode);
-                        let whole = ours.fields.pgoff - (ours.fields.start - ours.fields.vma_start);
+                        let clipped = ours.fields.start - ours.fields.vma_start;
+                        let whole = ours.fields.offset.wrapping_sub(clipped);
                         ensure!(mapping.inode.is_none() || whole == theirs.vma_offset);
                     }
                     (theirs, ours) => anyhow::bail!(
@@ -375,137 +419,5 @@ fn same_as_query() -> Result<()> {
     }
     println!("# {found} found, {none} not, by both");
     ensure!(found > 0 && none > 0);
-    Ok(())
-}
-
-fn refused() -> Result<()> {
-    let file = Lockless::open(std::process::id())?;
-    let supported = file.request(MAPS)?.supported_vma_flags;
-    let unknown = 1 << (!supported).trailing_zeros();
-    for request in [
-        maps_lockless_request {
-            fields: 1 << 6,
-            ..MAPS
-        },
-        maps_lockless_request {
-            fields: 1 << 63,
-            ..MAPS
-        },
-        maps_lockless_request {
-            vma_flags_all: unknown,
-            ..MAPS
-        },
-        maps_lockless_request {
-            vma_flags_any: unknown,
-            ..MAPS
-        },
-        maps_lockless_request {
-            vma_flags_none: unknown,
-            ..MAPS
-        },
-        maps_lockless_request {
-            reserved: 1,
-            ..MAPS
-        },
-        maps_lockless_request {
-            start: 4096,
-            end: 4096,
-            ..MAPS
-        },
-        maps_lockless_request {
-            start: 4097,
-            end: 4096,
-            ..MAPS
-        },
-        maps_lockless_request {
-            start: u64::MAX,
-            ..MAPS
-        },
-    ] {
-        ensure!(
-            errno(file.request(request)) == Some(Errno::EINVAL),
-            "{request:?}"
-        );
-    }
-    // What was asked for before stays.
-    ensure!(file.batch_at(HEADER, 0)?.header()?.fields_asked == MAPS.fields);
-    // What the kernel answers may hold anything before.
-    file.request(maps_lockless_request {
-        supported_fields: u64::MAX,
-        supported_vma_flags: 77,
-        ..MAPS
-    })?;
-    Ok(())
-}
-
-fn sizes() -> Result<()> {
-    let file = Lockless::open(std::process::id())?;
-    let mut words = [0_u64; 600];
-    let ioctl =
-        |number, words: &mut [u64]| file.ioctl(number, words.as_mut_ptr().expose_provenance());
-    words[1] = ALL.fields;
-    let good = words;
-    for (size, expected) in [
-        (0, Some(Errno::EINVAL)),
-        (1, Some(Errno::EINVAL)),
-        (8, Some(Errno::EINVAL)),
-        (REQUEST - 8, Some(Errno::EINVAL)),
-        (REQUEST - 1, Some(Errno::EINVAL)),
-        (REQUEST, None),
-        (REQUEST + 1, None),
-        (REQUEST + 8, None),
-        (PAGE, None),
-        (PAGE + 1, Some(Errno::E2BIG)),
-        (usize::MAX, Some(Errno::E2BIG)),
-    ] {
-        words = good;
-        words[0] = size as u64;
-        ensure!(errno(ioctl(IOC_REQUEST, &mut words)) == expected, "{size}");
-        if expected.is_none() {
-            ensure!(words[8] == ALL.fields, "{size}: no answer");
-            ensure!(
-                words[10..].iter().all(|&word| word == 0),
-                "{size}: written behind"
-            );
-        }
-    }
-    // A struct of a later version: only what is not used of it may be sent to this kernel.
-    words = good;
-    (words[0], words[10]) = (REQUEST as u64 + 8, 1);
-    ensure!(errno(ioctl(IOC_REQUEST, &mut words)) == Some(Errno::E2BIG));
-
-    for address in [0, PAGE, usize::MAX & !(PAGE - 1), usize::MAX] {
-        let result = file.ioctl(IOC_REQUEST, address);
-        ensure!(errno(result) == Some(Errno::EFAULT), "{address:x}");
-    }
-    // Where the answer cannot be written, nothing has changed.
-    file.request(MAPS)?;
-    static READ_ONLY: maps_lockless_request = ALL;
-    let result = file.ioctl(IOC_REQUEST, (&raw const READ_ONLY).expose_provenance());
-    ensure!(errno(result) == Some(Errno::EFAULT));
-    ensure!(file.batch_at(HEADER, 0)?.header()?.fields_asked == MAPS.fields);
-
-    let number = |direction: u64, size: u64, nr: u64| direction << 30 | size << 16 | 0x66 << 8 | nr;
-    for wrong in [
-        0,
-        u64::from(u32::MAX),
-        query::PROCMAP_QUERY,
-        number(3, 8, 17),
-        number(3, 8, 19),
-        number(3, REQUEST as u64, 18),
-        number(3, 0, 18),
-        number(1, 8, 18),
-        number(2, 8, 18),
-        number(0, 0, 18),
-        libc::TCGETS,
-    ] {
-        words = good;
-        ensure!(
-            errno(ioctl(wrong, &mut words)) == Some(Errno::ENOTTY),
-            "{wrong:#x}"
-        );
-    }
-    let maps = Lockless(fs::File::open("/proc/self/maps")?);
-    ensure!(errno(maps.request(MAPS)) == Some(Errno::ENOTTY));
     Ok(())
 }

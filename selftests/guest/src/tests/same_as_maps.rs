@@ -153,6 +153,7 @@ fn shows_what_it_is_for(shape: &str, mappings: &[Mapping]) -> Result<()> {
 
 fn has_path(mappings: &[Mapping], wanted: &[u8], gone: bool) -> bool {
     mappings.iter().any(|mapping| {
-        matches!(&mapping.name, Name::Path { path, deleted } if path == wanted && *deleted == Some(gone))
+        let is_it = matches!(&mapping.name, Name::Path { path, .. } if path == wanted);
+        is_it && mapping.deleted == Some(gone)
     })
 }

@@ -6,11 +6,11 @@
 use super::Test;
 use crate::{
     child::Target,
-    raw::{ALL, Lockless, MAPS},
+    raw::{ALL, Lockless, MAPS, position_of},
     shapes::PAGE,
     trace::{Event, Trace},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use maps_lockless::{
     decode::{Batch, Record},
     wire::*,
@@ -96,8 +96,11 @@ impl Seen {
         address: u64,
         buffer: &mut [u8],
     ) -> Result<()> {
-        let (len, events) = trace.record(|| Ok(file.0.read_at(buffer, address)?))?;
-        let records = Batch::parse(&buffer[..len])?.header().count as usize;
+        let (len, events) = trace.record(|| Ok(file.0.read_at(buffer, position_of(address))?))?;
+        let mut records = 0;
+        for record in Batch::parse(&buffer[..len])?.records() {
+            records += usize::from(matches!(record?, Record::Vma(_)));
+        }
         let sections = sections(&events)?;
         let looked = sections.iter().filter(|section| section.lookups > 0);
         let mut lookups = 0;
@@ -186,7 +189,8 @@ fn sections_stay() -> Result<()> {
     };
     let file = Lockless::with_request(many.pid(), request)?;
     let first = bases[1];
-    let (len, events) = trace.record(|| Ok(file.0.read_at(&mut buffer, first)?))?;
+    let read = || Ok(file.0.read_at(&mut buffer, position_of(first))?);
+    let (len, events) = trace.record(read)?;
     let header = *Batch::parse(&buffer[..len])?.header();
     let of_read = sections(&events)?.len();
     let pages = (header.next - first) / u64::from(header.page_size);
@@ -196,23 +200,20 @@ fn sections_stay() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel takes each record of a batch to cost.
+/// What the kernel takes each mapping of a batch to cost, which was asked for all fields. It looks for a path
+/// and a build ID where it tells a file.
 fn works(bytes: &[u8]) -> Result<Vec<usize>> {
-    const PROGRAM: u64 = MAPS_LOCKLESS_VMA_FILE | MAPS_LOCKLESS_VMA_EXEC;
     let batch = Batch::parse(bytes)?;
-    let mut at = u32::from(batch.header().header_size);
     let mut works = Vec::new();
+    let mut of_file = 0;
     for record in batch.records() {
-        let Record::Vma(vma) = record? else {
-            bail!("a record of no VMA");
-        };
-        let fields = &vma.fields;
-        let is_path = fields.name_kind == MAPS_LOCKLESS_NAME_PATH;
-        // One that stands further ahead was found for another record.
-        let path = usize::from(is_path && fields.name_off >= at) * PATH;
-        let build_id = usize::from(fields.vma_flags & PROGRAM == PROGRAM) * BUILD_ID;
-        works.push(1 + path + build_id);
-        at += fields.size;
+        match record? {
+            Record::File(_) => of_file += PATH + BUILD_ID,
+            _ => {
+                works.push(1 + of_file);
+                of_file = 0;
+            }
+        }
     }
     Ok(works)
 }
@@ -224,8 +225,9 @@ fn by_work() -> Result<()> {
     let mut buffer = vec![0xaa; MAX];
     let mut micros: Vec<f64> = Vec::new();
     let (mut address, mut early) = (0, 0);
-    while address != MAPS_LOCKLESS_POS_END {
-        let (len, events) = trace.record(|| Ok(file.0.read_at(&mut buffer, address)?))?;
+    while address != MAPS_LOCKLESS_NEXT_NONE {
+        let read = || Ok(file.0.read_at(&mut buffer, position_of(address))?);
+        let (len, events) = trace.record(read)?;
         let mut works = works(&buffer[..len])?.into_iter();
         for section in sections(&events)?
             .iter()

@@ -46,21 +46,25 @@ fn as_known(mapping: &Mapping, source: Source) -> Mapping {
         | MAPS_LOCKLESS_VMA_FILE;
     mapping.flags.known = known;
     mapping.flags.set &= known;
-    if let Name::Path { path, deleted } = &mut mapping.name {
+    mapping.deleted = None;
+    if let Name::Path { path, marked } = &mut mapping.name {
         // A path that ends in the mark may be that of a live file.
-        if let Some(bare) = path.strip_suffix(b" (deleted)") {
+        if let Some(bare) = path.strip_suffix(b" (deleted)").filter(|_| !*marked) {
             *path = bare.to_vec();
-            *deleted = None;
-        } else if *deleted == Some(true) {
-            *deleted = None;
+            *marked = true;
         }
         if source == Source::Maps {
             *path = path.escape_newlines();
         }
+        mapping.deleted = (!*marked).then_some(false);
     }
     if source == Source::Maps || !matches!(mapping.build_id, BuildId::Present(_)) {
         mapping.build_id = BuildId::Unknown;
     }
+    if source == Source::Maps {
+        mapping.page_size = None;
+    }
+    mapping.pkey = None;
     mapping
 }
 
@@ -196,11 +200,7 @@ fn live() -> Result<()> {
 
     let lookup = process.lookup(&Request::CODE)?;
     ensure!(lookup.source() == Source::Lockless);
-    for mapping in first
-        .mappings
-        .iter()
-        .filter(|mapping| mapping.start < 1 << 63)
-    {
+    for mapping in &first.mappings {
         let found = lookup.find(mapping.end - 1)?;
         let code = mapping.inode.is_some() && mapping.permissions().is_some_and(|p| p.execute);
         ensure!(found.is_some() == code);

@@ -8,15 +8,10 @@
 use super::Test;
 use crate::{
     child::Target,
-    sched::{THIS, Unlimited, idle, pin, real_time},
+    sched::{Hog, THIS, Unlimited, idle, pin},
 };
 use anyhow::{Context, Result, bail, ensure};
-use std::{
-    fs,
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, thread, time::Duration};
 
 /// The CPU of the process that is read, and the one where readers are starved.
 const WRITER_CPU: usize = 0;
@@ -107,38 +102,19 @@ fn waits_for_a_lock(pid: u32) -> Result<bool> {
     Ok(fields.starts_with('D'))
 }
 
-/// Takes a CPU away from all others for a while, each time that it is told to, and tells when it has
-/// done so.
-fn take_the_cpu(told: &mpsc::Receiver<()>, done: &mpsc::Sender<()>) -> Result<()> {
-    pin(THIS, READER_CPU)?;
-    real_time(THIS)?;
-    while told.recv().is_ok() {
-        let begin = Instant::now();
-        while begin.elapsed() < STARVED {
-            std::hint::spin_loop();
-        }
-        if done.send(()).is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// In a thread of its own, for it and its children keep to one CPU.
 fn starved_readers() -> Result<()> {
     let _unlimited = Unlimited::new(READER_CPU)?;
     pin(THIS, WRITER_CPU)?;
     let mut writer = Target::start("writer")?;
-    let (tell, told) = mpsc::channel();
-    let (done, is_done) = mpsc::channel();
-    let hog = thread::spawn(move || take_the_cpu(&told, &done));
+    let hog = Hog::new(READER_CPU, STARVED);
 
     let mut on_time = false;
     for _ in 0..ATTEMPTS {
         let mut all = Readers::ALL.map(|who| (who, Seen::default()));
         for _ in 0..TURNS {
             for (who, seen) in &mut all {
-                turn(*who, seen, &mut writer, &tell, &is_done)?;
+                turn(*who, seen, &mut writer, &hog)?;
             }
         }
         for (_, seen) in &mut all {
@@ -149,11 +125,7 @@ fn starved_readers() -> Result<()> {
             break;
         }
     }
-    drop(tell);
-    match hog.join() {
-        Ok(result) => result?,
-        Err(_) => bail!("who takes the CPU panicked"),
-    }
+    hog.end()?;
     ensure!(
         on_time,
         "each time the writer was late while readers of maps_lockless starved, or not later with those of maps"
@@ -162,18 +134,12 @@ fn starved_readers() -> Result<()> {
 }
 
 /// Has readers of one kind starve for some rounds.
-fn turn(
-    who: Readers,
-    seen: &mut Seen,
-    writer: &mut Target,
-    tell: &mpsc::Sender<()>,
-    is_done: &mpsc::Receiver<()>,
-) -> Result<()> {
+fn turn(who: Readers, seen: &mut Seen, writer: &mut Target, hog: &Hog) -> Result<()> {
     let readers = who.start(writer.pid())?;
     writer.ask()?;
     for _ in 0..ROUNDS {
         thread::sleep(FED);
-        tell.send(())?;
+        hog.take()?;
         thread::sleep(STARVED / 2);
         let mut stalled = waits_for_a_lock(writer.pid())?;
         let mut within = false;
@@ -184,10 +150,9 @@ fn turn(
         thread::sleep(STARVED / 4);
         stalled &= waits_for_a_lock(writer.pid())?;
         // Only what was seen before the end counts.
-        if is_done.try_recv().is_err() {
+        if hog.finish()? {
             seen.within += usize::from(within);
             seen.stalled += usize::from(stalled);
-            is_done.recv()?;
         }
     }
     let delays = writer.ask()?;

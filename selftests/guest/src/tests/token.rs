@@ -8,12 +8,9 @@
 )]
 
 use super::Test;
-use crate::{
-    raw::{HEADER, Lockless},
-    shapes::PAGE,
-};
+use crate::{raw::Lockless, shapes::PAGE};
 use anyhow::{Result, ensure};
-use maps_lockless::wire::*;
+use maps_lockless::{Mapping, wire::*};
 use nix::{
     libc::{self, c_int, c_void},
     sys::{
@@ -27,6 +24,7 @@ use std::{fs, os::fd::OwnedFd, ptr};
 const MADV_GUARD_INSTALL: c_int = 102;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+const MIN: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
 /// Pages of the range that is worked on.
 const PAGES: usize = 16;
 
@@ -183,15 +181,21 @@ impl Drop for Stepper {
 
 fn moves() -> Result<()> {
     let stepper = Stepper::start()?;
-    let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
-    let mut token = || -> Result<(u64, u64)> {
-        let header = file.batch(HEADER)?.header()?;
-        ensure!(header.seq_begin == header.seq_end && header.seq_begin % 2 == 0);
-        Ok((header.mm_id, header.seq_begin))
+    let file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
+    let token = || -> Result<(u64, u64)> {
+        let state = file.state()?;
+        ensure!(state.status == MAPS_LOCKLESS_STATUS_LIVE && state.seq % 2 == 0);
+        let header = file.batch_at(MIN, 0)?.header()?;
+        let of_batch = (header.mm_id, header.seq_begin, header.seq_end);
+        ensure!(
+            of_batch == (state.mm_id, state.seq, state.seq),
+            "{state:?}, but {header:?}"
+        );
+        Ok((state.mm_id, state.seq))
     };
-    let listing = || -> Result<Vec<maps_lockless_vma>> {
+    let listing = || -> Result<Vec<Mapping>> {
         let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
-        file.fields()
+        Ok(file.rest(MIN)?.0)
     };
     for (step, moves) in STEPS {
         let (before, was) = (token()?, listing()?);
@@ -204,16 +208,18 @@ fn moves() -> Result<()> {
             step
         );
         if !moves && step != "guard pages" {
-            let ranges = |vmas: &[maps_lockless_vma]| -> Vec<_> {
-                vmas.iter()
-                    .map(|vma| {
-                        let file = (vma.pgoff, vma.dev_major, vma.dev_minor, vma.ino);
-                        (vma.start, vma.end, vma.vma_flags, file)
+            // All but the path, which no step but those of files changes.
+            let covered = |mappings: &[Mapping]| -> Vec<_> {
+                mappings
+                    .iter()
+                    .map(|mapping| {
+                        let file = (mapping.offset, mapping.device, mapping.inode);
+                        (mapping.start, mapping.end, mapping.flags, file)
                     })
                     .collect()
             };
             ensure!(
-                ranges(&was) == ranges(&is),
+                covered(&was) == covered(&is),
                 "{}: a change without a move",
                 step
             );

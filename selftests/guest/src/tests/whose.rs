@@ -60,7 +60,7 @@ fn read(number: u8, pid: u32, arena: u64) -> Result<[u64; 4]> {
     let begin = Instant::now();
     while begin.elapsed() < TIME {
         let owned = file.batch_at(MAPS_LOCKLESS_MAX_BATCH as usize, 0)?;
-        Listing::from(arena).add(owned.bytes())?;
+        Listing::of(arena).add(owned.bytes())?;
         for vma in owned.vmas()? {
             ensure!(is_signed(number, &vma), "not its own: {vma:?}");
             let has = |flag| u64::from(vma.fields.flags & flag != 0);

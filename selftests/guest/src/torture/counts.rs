@@ -39,7 +39,7 @@ pub const MUTATIONS: [&str; 18] = [
 ];
 
 /// What readers do.
-pub const READS: [&str; 15] = [
+pub const READS: [&str; 16] = [
     "whole",
     "fields",
     "masks",
@@ -48,7 +48,8 @@ pub const READS: [&str; 15] = [
     "build IDs",
     "lookup",
     "tiny buffer",
-    "poll",
+    "state",
+    "read back",
     "shared descriptor",
     "dead process",
     "library",
@@ -61,9 +62,10 @@ pub const READS: [&str; 15] = [
 pub const LIVES: [&str; 3] = ["born", "killed", "ended by themselves"];
 
 /// What is seen of listings.
-pub const SEEN: [&str; 14] = [
+pub const SEEN: [&str; 16] = [
     "read(2) calls",
     "records",
+    "records of files",
     "records in arenas",
     "complete listings",
     "proved consistent",
@@ -71,6 +73,7 @@ pub const SEEN: [&str; 14] = [
     "gone meanwhile",
     "unstable",
     "withheld",
+    "unknown",
     "clipped",
     "reads with allocations failing",
     "changes with allocations failing",

@@ -140,7 +140,7 @@ fn birth(run: &Run, key: Key, rng: &mut Rng) -> Result<Bred> {
     let mut target = Target::start_program("/bin/torture", &argument)?;
     let pid = target.pid();
     let shared = Lockless::open(pid)?;
-    let mm_id = shared.batch_at(crate::raw::HEADER, 0)?.header()?.mm_id;
+    let mm_id = shared.state()?.mm_id;
     let dir = File::open(format!("/proc/{pid}"))?.into();
     target.go_on().context("go on")?;
     let life_of = Arc::new(Life {

@@ -206,6 +206,9 @@ impl Facts {
         if stack || known_file == Some(false) {
             ensure!(!of_file, "file");
         }
+        // None of its mappings has pages of another size, or a key that it was given by pkey_mprotect(2).
+        ensure!(matches!(mapping.page_size, None | Some(PAGE)), "page size");
+        ensure!(matches!(mapping.pkey, None | Some(0)), "protection key");
         if let Some(offset) = mapping.offset {
             // That of another range of this process's may be 512 pages off.
             let base = self.key.offset(0);

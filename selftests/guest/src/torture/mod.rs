@@ -73,6 +73,7 @@ impl Run {
     fn idle(&self) -> Vec<&'static str> {
         let seen = [
             "records in arenas",
+            "records of files",
             "proved consistent",
             "same token, read twice",
             "gone meanwhile",

@@ -7,13 +7,17 @@ use super::{
     herd::Life,
     key::{Facts, Key},
 };
-use crate::rng::Rng;
+use crate::{
+    raw::{FILE_RECORD, HEADER, RECORD, SMALLEST},
+    rng::Rng,
+};
 use maps_lockless::{Source, wire::*};
 use std::mem::offset_of;
 
 /// What can be planted, and what must be said of it.
-pub const PLANTS: [(&str, &str); 20] = [
+pub const PLANTS: [(&str, &str); 22] = [
     ("record", "broken: foreign"),
+    ("file", "broken: foreign name"),
     ("name", "broken: foreign name"),
     ("offset", "broken: foreign offset"),
     ("inode", "broken: foreign inode"),
@@ -29,6 +33,7 @@ pub const PLANTS: [(&str, &str); 20] = [
     ("zero", "broken: zero"),
     ("padding", "broken: padding"),
     ("progress", "broken: progress"),
+    ("batch", "broken: progress"),
     ("token", "broken: token"),
     ("query", "broken: foreign"),
     ("text", "broken: foreign"),
@@ -36,14 +41,12 @@ pub const PLANTS: [(&str, &str); 20] = [
 ];
 
 const PAGE: u64 = 4096;
-const FIXED: usize = size_of::<maps_lockless_vma>();
-const HEADER: usize = size_of::<maps_lockless_batch>();
 
 /// Plants what a run asks for. A reader has one of its own.
 pub struct Planter<'a> {
     run: &'a Run,
-    /// A record of another process's, and whose it is.
-    other: Option<(Key, [u8; FIXED])>,
+    /// A record of another process's, of a mapping or of a file, and whose it is.
+    other: Option<(Key, Vec<u8>)>,
     /// Whether what comes is read for the second time, to be compared.
     pub second: bool,
 }
@@ -65,18 +68,29 @@ impl At {
         u32::from_ne_bytes(bytes[self.0 + field..][..4].try_into().unwrap_or_default())
     }
 
+    /// Every record begins with its type, its fixed part's bytes and its own.
+    fn r#type(self, bytes: &[u8]) -> u16 {
+        self.get_32(bytes, 0) as u16
+    }
+
     fn size(self, bytes: &[u8]) -> usize {
         self.get_32(bytes, offset_of!(maps_lockless_vma, size)) as usize
+    }
+
+    fn all(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.0..self.0 + self.size(bytes)]
     }
 }
 
 const START: usize = offset_of!(maps_lockless_vma, start);
 const END: usize = offset_of!(maps_lockless_vma, end);
 const VMA_START: usize = offset_of!(maps_lockless_vma, vma_start);
-const VALID: usize = offset_of!(maps_lockless_vma, valid);
 const VMA_FLAGS: usize = offset_of!(maps_lockless_vma, vma_flags);
-const PGOFF: usize = offset_of!(maps_lockless_vma, pgoff);
-const INO: usize = offset_of!(maps_lockless_vma, ino);
+const OFFSET: usize = offset_of!(maps_lockless_vma, offset);
+const INO: usize = offset_of!(maps_lockless_file, ino);
+/// Of mappings and of files.
+const VALID: usize = offset_of!(maps_lockless_vma, valid);
+const _: () = assert!(VALID == offset_of!(maps_lockless_file, valid));
 
 impl<'a> Planter<'a> {
     /// That of a reader.
@@ -107,9 +121,17 @@ impl<'a> Planter<'a> {
         }
     }
 
+    /// Whether a batch is to be taken out of its listing: one that is neither the first nor the last.
+    pub fn takes_out(&self, bytes: &[u8]) -> bool {
+        let flags = MAPS_LOCKLESS_BATCH_FIRST | MAPS_LOCKLESS_BATCH_FINAL;
+        self.run.plant == "batch"
+            && bytes.len() > HEADER
+            && At(0).get_32(bytes, offset_of!(maps_lockless_batch, flags)) & flags == 0
+    }
+
     /// Plants something in a batch, where it has a place for it.
     pub fn plant(&mut self, bytes: &mut [u8], facts: &Facts) {
-        if self.run.plant.is_empty() || bytes.len() < HEADER + FIXED {
+        if self.run.plant.is_empty() || bytes.len() < SMALLEST {
             return;
         }
         if self.run.plant == "progress" {
@@ -120,66 +142,119 @@ impl<'a> Planter<'a> {
         }
         let mut last: Option<At> = None;
         let mut at = At(HEADER);
-        while at.0 + FIXED <= bytes.len() {
-            let size = at.size(bytes);
-            if self.plant_record(bytes, at, last, facts) {
+        while at.0 < bytes.len() {
+            let planted = match at.r#type(bytes) {
+                MAPS_LOCKLESS_TYPE_VMA => {
+                    let planted = self.plant_mapping(bytes, at, last, facts);
+                    last = Some(at);
+                    planted
+                }
+                MAPS_LOCKLESS_TYPE_FILE => self.plant_file(bytes, at, facts),
+                _ => false,
+            };
+            if planted {
                 return;
             }
-            last = Some(at);
-            at = At(at.0 + size);
+            at = At(at.0 + at.size(bytes));
         }
     }
 
-    /// Plants something in a record, if that has a place for it.
-    fn plant_record(&mut self, bytes: &mut [u8], at: At, last: Option<At>, facts: &Facts) -> bool {
+    /// Keeps a record. Returns another process's of the same size, if it kept one before.
+    fn other(&mut self, own: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+        match self.other.replace((facts.key, own.to_vec())) {
+            Some((key, other)) if key != facts.key && other.len() == own.len() => Some(other),
+            _ => None,
+        }
+    }
+
+    /// Plants something in a file's record, if that has a place for it.
+    fn plant_file(&mut self, bytes: &mut [u8], at: At, facts: &Facts) -> bool {
+        let own = facts.key.to_string();
+        let path_len = at.get_32(bytes, offset_of!(maps_lockless_file, path_len)) as usize;
+        let id_len = at.get_32(bytes, offset_of!(maps_lockless_file, build_id_len));
+        let path = at.0 + FILE_RECORD..at.0 + FILE_RECORD + path_len;
+        let is_keyed = has(&bytes[path.clone()], own.as_bytes());
+        let valid = at.get(bytes, VALID);
+        match self.run.plant.as_str() {
+            "file" if is_keyed => {
+                let record = at.all(bytes).to_vec();
+                match self.other(&record, facts) {
+                    // With the same fields.
+                    Some(other) if other[..VALID + 8] == record[..VALID + 8] => {
+                        bytes[at.0..at.0 + other.len()].copy_from_slice(&other);
+                        true
+                    }
+                    _ => false,
+                }
+            }
+            "inode" if is_keyed && valid & MAPS_LOCKLESS_FIELD_INO != 0 => {
+                at.set(bytes, INO, at.get(bytes, INO) + 3);
+                true
+            }
+            "build-id" if is_keyed && id_len > 4 => {
+                bytes[path.start + path_len.next_multiple_of(8) + 4] ^= 1;
+                true
+            }
+            "pointer-in-name" if path_len > 12 => {
+                At(path.start).set(bytes, 3, POINTER);
+                true
+            }
+            "zero" if valid & MAPS_LOCKLESS_FIELD_INO != 0 => {
+                at.set(bytes, VALID, valid & !MAPS_LOCKLESS_FIELD_INO);
+                true
+            }
+            "padding" if path_len % 8 != 0 => {
+                bytes[path.end] = 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Plants something in a mapping's record, if that has a place for it.
+    fn plant_mapping(&mut self, bytes: &mut [u8], at: At, last: Option<At>, facts: &Facts) -> bool {
         let (start, end) = (at.get(bytes, START), at.get(bytes, END));
         let flags = at.get_32(bytes, offset_of!(maps_lockless_vma, flags));
         let arena = facts.key.arena();
         let in_arena = arena.contains(&start) && end <= arena.end && flags == 0;
         let valid = at.get(bytes, VALID);
-        let has = |field| in_arena && valid & field != 0;
+        let has_field = |field| in_arena && valid & field != 0;
         match self.run.plant.as_str() {
-            "record" if has(MAPS_LOCKLESS_FIELD_INO) => {
-                let own: [u8; FIXED] = bytes[at.0..][..FIXED].try_into().unwrap_or([0; FIXED]);
-                match self.other.replace((facts.key, own)) {
-                    Some((key, other)) if key != facts.key && other[..START] == own[..START] => {
-                        // All but where it is, and where its name is.
-                        let fields = VMA_FLAGS..offset_of!(maps_lockless_vma, name_off);
+            "record" if has_field(MAPS_LOCKLESS_FIELD_OFFSET) => {
+                let record = at.all(bytes)[..RECORD].to_vec();
+                match self.other(&record, facts) {
+                    Some(other) if other[..START] == record[..START] => {
+                        // All but where it is, and where its file is.
+                        let fields = VMA_FLAGS..offset_of!(maps_lockless_vma, file);
                         bytes[at.0..][fields.clone()].copy_from_slice(&other[fields]);
                         true
                     }
                     _ => false,
                 }
             }
-            "name" if has(MAPS_LOCKLESS_FIELD_NAME) => {
-                let off = at.get_32(bytes, offset_of!(maps_lockless_vma, name_off)) as usize;
-                let len = at.get_32(bytes, offset_of!(maps_lockless_vma, name_len)) as usize;
+            "name" if has_field(MAPS_LOCKLESS_FIELD_NAME) => {
                 let own = facts.key.to_string();
-                let name = &mut bytes[off..off + len];
-                let Some(place) = name
-                    .windows(own.len())
-                    .position(|part| part == own.as_bytes())
-                else {
+                let end = at.0 + at.size(bytes);
+                let name = &mut bytes[at.0 + RECORD..end];
+                let Some(place) = position(name, own.as_bytes()) else {
                     return false;
                 };
                 let other = Key(facts.key.0 + 1).to_string();
                 name[place..place + own.len()].copy_from_slice(other.as_bytes());
                 true
             }
-            "offset" if has(MAPS_LOCKLESS_FIELD_PGOFF) => {
-                at.set(bytes, PGOFF, at.get(bytes, PGOFF) + 4096 * PAGE);
-                true
-            }
-            "inode" if has(MAPS_LOCKLESS_FIELD_INO) => {
-                at.set(bytes, INO, at.get(bytes, INO) + 3);
+            "offset" if has_field(MAPS_LOCKLESS_FIELD_OFFSET) => {
+                at.set(bytes, OFFSET, at.get(bytes, OFFSET) + 4096 * PAGE);
                 true
             }
             "range" if in_arena => {
                 let other = Key(facts.key.0 + 2).arena();
-                let next = At(at.0 + at.size(bytes));
-                let is_last = next.0 == bytes.len() || next.get(bytes, START) >= other.end;
-                if !is_last {
-                    // It would be out of order, too.
+                let mut next = At(at.0 + at.size(bytes));
+                while next.0 < bytes.len() && next.r#type(bytes) != MAPS_LOCKLESS_TYPE_VMA {
+                    next = At(next.0 + next.size(bytes));
+                }
+                // What follows would be out of order, too.
+                if next.0 >= bytes.len() || next.get(bytes, START) < other.end {
                     return false;
                 }
                 at.set(bytes, START, other.start);
@@ -187,30 +262,16 @@ impl<'a> Planter<'a> {
                 at.set(bytes, END, other.end);
                 true
             }
-            "permissions" if has(MAPS_LOCKLESS_FIELD_FLAGS) => {
+            "permissions" if has_field(MAPS_LOCKLESS_FIELD_FLAGS) => {
                 let allowed = facts.key.protections();
                 let other = (0..8).find(|prot| !allowed.contains(prot)).unwrap_or(2);
                 at.set(bytes, VMA_FLAGS, at.get(bytes, VMA_FLAGS) & !7 | other);
                 true
             }
-            "build-id" if has(MAPS_LOCKLESS_FIELD_BUILD_ID) => {
-                let off = at.get_32(bytes, offset_of!(maps_lockless_vma, build_id_off)) as usize;
-                bytes[off + 4] ^= 1;
-                true
-            }
             "pointer" if valid & MAPS_LOCKLESS_FIELD_FLAGS != 0 => {
-                at.set(bytes, VMA_FLAGS, 0xffff_8880_0123_4560);
+                let file = at.get(bytes, VMA_FLAGS) & MAPS_LOCKLESS_VMA_FILE;
+                at.set(bytes, VMA_FLAGS, POINTER & !MAPS_LOCKLESS_VMA_FILE | file);
                 true
-            }
-            "pointer-in-name" if has(MAPS_LOCKLESS_FIELD_NAME) => {
-                let off = at.get_32(bytes, offset_of!(maps_lockless_vma, name_off)) as usize;
-                let len = at.get_32(bytes, offset_of!(maps_lockless_vma, name_len));
-                // Another record's name stands elsewhere.
-                let is_own = off > at.0 && len > 12;
-                if is_own {
-                    At(off).set(bytes, 3, 0xffff_8880_0123_4560);
-                }
-                is_own
             }
             "order" => match last {
                 Some(last) => {
@@ -238,25 +299,12 @@ impl<'a> Planter<'a> {
                 at.set(bytes, VMA_START, start + PAGE);
                 true
             }
-            "withheld" if has(MAPS_LOCKLESS_FIELD_FLAGS) => {
+            "withheld" if has_field(MAPS_LOCKLESS_FIELD_FLAGS) => {
                 let flags = at.0 + offset_of!(maps_lockless_vma, flags);
                 bytes[flags] |= MAPS_LOCKLESS_REC_WITHHELD as u8;
                 true
             }
-            "zero" if has(MAPS_LOCKLESS_FIELD_INO) => {
-                at.set(bytes, VALID, valid & !MAPS_LOCKLESS_FIELD_INO);
-                true
-            }
-            "padding" => {
-                let size = at.size(bytes);
-                let last = at.0 + size - 1;
-                if size == FIXED || bytes[last] != 0 {
-                    return false;
-                }
-                bytes[last] = 1;
-                true
-            }
-            "token" if self.second => {
+            "token" if self.second && valid & MAPS_LOCKLESS_FIELD_FLAGS != 0 => {
                 let flags = at.get(bytes, VMA_FLAGS);
                 at.set(bytes, VMA_FLAGS, flags ^ MAPS_LOCKLESS_VMA_DONTCOPY);
                 true
@@ -264,4 +312,16 @@ impl<'a> Planter<'a> {
             _ => false,
         }
     }
+}
+
+/// An address of the kernel's.
+const POINTER: u64 = 0xffff_8880_0123_4560;
+
+/// Where in `bytes` a part of them begins.
+fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    position(bytes, part).is_some()
 }

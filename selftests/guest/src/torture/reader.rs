@@ -4,12 +4,16 @@
 
 use super::{Run, fault::Injector, herd::Life, plant::Planter};
 use crate::{
-    invariants::{Listing, check_bytes},
-    raw::{ALL, HEADER, Lockless, MAPS},
+    invariants::{Broken, Invariant, Listing},
+    raw::{ALL, FILE_FIELDS, HEADER, Lockless, MAPS, SMALLEST, position_of},
     rng::Rng,
 };
 use anyhow::{Context, Result, ensure};
-use maps_lockless::{BuildId, MappingRef, NameRef, decode::Batch, wire::*};
+use maps_lockless::{
+    BatchEvidence, BuildId, Judge, Judgement, MappingRef, NameRef,
+    decode::{Batch, Record},
+    wire::*,
+};
 use nix::errno::Errno;
 use std::{
     fs::File,
@@ -20,7 +24,6 @@ use std::{
 
 const MIN: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
-const FIXED: usize = MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize;
 /// Where to read: at the file position, or at an address.
 type At = Option<u64>;
 
@@ -52,7 +55,7 @@ impl<'a> Reader<'a> {
                 std::thread::yield_now();
                 continue;
             };
-            let name = match self.rng.below(16) {
+            let name = match self.rng.below(17) {
                 0..4 => self.whole(&life).context("whole")?,
                 4 => self.fields(&life).context("fields")?,
                 5 | 6 => self.masks(&life).context("masks")?,
@@ -61,8 +64,9 @@ impl<'a> Reader<'a> {
                 9 => self.build_ids(&life).context("build IDs")?,
                 10 | 11 => self.lookup(&life).context("lookup")?,
                 12 => self.tiny(&life).context("tiny buffer")?,
-                13 => self.poll(&life).context("poll")?,
-                14 => self.shared(&life).context("shared descriptor")?,
+                13 => self.state(&life).context("state")?,
+                14 => self.read_back(&life).context("read back")?,
+                15 => self.shared(&life).context("shared descriptor")?,
                 _ => self.dead().context("dead process")?,
             };
             if let Some(name) = name.filter(|name| !self.planter.is_idle(name)) {
@@ -85,7 +89,7 @@ impl<'a> Reader<'a> {
         let buf = &mut self.buf[..size];
         let failing = self.run.failslab && self.rng.below(4) == 0;
         let read = self.injector.with(failing, || match at {
-            Some(address) => file.0.read_at(buf, address),
+            Some(address) => file.0.read_at(buf, position_of(address)),
             None => (&file.0).read(buf),
         })?;
         self.run.counts.add("read(2) calls", 1);
@@ -105,7 +109,7 @@ impl<'a> Reader<'a> {
                 let errno = self.errno(&error)?;
                 let may_fail = match errno {
                     Errno::ENOMEM => failing,
-                    Errno::EOVERFLOW => size < MIN,
+                    Errno::ENOSPC => size < MIN,
                     _ => false,
                 };
                 ensure!(may_fail, "{errno}, buffer of {size}, at {at:x?}, {failing}");
@@ -142,17 +146,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a listing by a descriptor of its own, from an address on, with buffers of `size` bytes.
-    /// `each` looks at every record. [`None`] where it ended early as it may.
+    /// `listing` knows where it begins. `each` looks at every mapping. [`None`] where it ended early as it may.
     fn listing(
         &mut self,
         file: &Lockless,
         life: &Life,
-        from: u64,
+        (from, mut listing): (u64, Listing),
         size: usize,
         mut each: impl FnMut(&MappingRef<'_>) -> Result<()>,
     ) -> Result<Option<Listing>> {
-        (&file.0).seek(SeekFrom::Start(from))?;
-        let mut listing = Listing::from(from);
+        (&file.0).seek(SeekFrom::Start(position_of(from)))?;
+        let mut judge = Judge::default();
         while !listing.is_over() {
             // So that a run ends where a reader never comes to an end.
             if self.run.is_over() {
@@ -162,8 +166,10 @@ impl<'a> Reader<'a> {
                 None if size < MIN => return Ok(None),
                 // No memory. The position has not moved.
                 None => continue,
+                Some(len) if self.planter.takes_out(&self.buf[..len]) => {}
                 Some(len) => {
                     listing.add(&self.buf[..len])?;
+                    judge.add(&BatchEvidence::new(&Batch::parse(&self.buf[..len])?));
                     self.mappings(len, life, &mut each)?;
                 }
             }
@@ -174,7 +180,14 @@ impl<'a> Reader<'a> {
         } else {
             counts.add("gone meanwhile", 1);
         }
-        counts.add("proved consistent", listing.proved()?.is_some().into());
+        let proved = listing.proved()?.is_some();
+        counts.add("proved consistent", proved.into());
+        // The library, which has the evidence alone, judges the same.
+        if proved != (judge.judgement() == Judgement::Consistent) {
+            let detail = format!("proved: {proved}, but {judge:?}");
+            let invariant = Invariant::Token;
+            return Err(Broken { invariant, detail }.into());
+        }
         if from == 0 && listing.mm_id() == Some(life.mm_id) {
             for sentinel in life.facts.key.sentinels() {
                 listing.has(sentinel)?;
@@ -191,6 +204,14 @@ impl<'a> Reader<'a> {
         each: &mut impl FnMut(&MappingRef<'_>) -> Result<()>,
     ) -> Result<()> {
         let batch = Batch::parse(&self.buf[..len])?;
+        let (mut files, mut unknown) = (0, 0);
+        for record in batch.records() {
+            match record? {
+                Record::File(_) => files += 1,
+                Record::Unknown(_) => unknown += 1,
+                _ => {}
+            }
+        }
         let (mut records, mut in_arena) = (0, 0);
         let (mut unstable, mut withheld, mut clipped) = (0, 0, 0);
         for mapping in batch.mappings() {
@@ -205,6 +226,8 @@ impl<'a> Reader<'a> {
         for (name, count) in [
             ("records", records),
             ("records in arenas", in_arena),
+            ("records of files", files),
+            ("unknown", unknown),
             ("unstable", unstable),
             ("withheld", withheld),
             ("clipped", clipped),
@@ -220,12 +243,13 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let size = MIN + self.rng.below((MAX - MIN) as u64 + 1) as usize;
-        let Some(first) = self.listing(&file, life, 0, size, |_| Ok(()))? else {
+        let all = || (0, Listing::of(0));
+        let Some(first) = self.listing(&file, life, all(), size, |_| Ok(()))? else {
             return Ok(None);
         };
         if first.proved()?.is_some() {
             self.planter.second = true;
-            let again = self.listing(&file, life, 0, MAX, |_| Ok(()));
+            let again = self.listing(&file, life, all(), MAX, |_| Ok(()));
             self.planter.second = false;
             if let Some(again) = again? {
                 let same = first.agrees(&again)?;
@@ -244,19 +268,42 @@ impl<'a> Reader<'a> {
         let Some(file) = self.open(life, request)? else {
             return Ok(false);
         };
-        Ok(self.listing(&file, life, 0, MAX, each)?.is_some())
+        let listing = (0, Listing::of(request.start));
+        Ok(self.listing(&file, life, listing, MAX, each)?.is_some())
+    }
+
+    /// Any set of fields. None means those of maps.
+    fn some_fields(&mut self) -> u64 {
+        self.rng.below(1 << 13) & ALL.fields_wanted
     }
 
     fn fields(&mut self, life: &Life) -> Result<Option<&'static str>> {
-        let fields = self.rng.below(ALL.fields + 1);
-        let request = maps_lockless_request { fields, ..MAPS };
+        let fields_wanted = self.some_fields();
+        let request = maps_lockless_request {
+            fields_wanted,
+            ..MAPS
+        };
+        let fields = match fields_wanted {
+            0 => MAPS_LOCKLESS_FIELDS_MAPS,
+            fields => fields,
+        };
         let read = self.some_listing(life, request, |mapping| {
             let asked = |field| fields & field != 0;
-            ensure!(mapping.offset.is_none() || asked(MAPS_LOCKLESS_FIELD_PGOFF));
+            ensure!(mapping.offset.is_none() || asked(MAPS_LOCKLESS_FIELD_OFFSET));
+            ensure!(mapping.page_size.is_none() || asked(MAPS_LOCKLESS_FIELD_PAGE_SIZE));
+            ensure!(mapping.pkey.is_none());
+            ensure!(mapping.deleted.is_none() || asked(MAPS_LOCKLESS_FIELD_DELETED));
             ensure!(mapping.inode.is_none() || asked(MAPS_LOCKLESS_FIELD_INO));
             ensure!(mapping.device.is_none() || asked(MAPS_LOCKLESS_FIELD_DEV));
             ensure!(mapping.flags.known == 0 || asked(MAPS_LOCKLESS_FIELD_FLAGS));
-            ensure!(mapping.name == NameRef::Unknown || asked(MAPS_LOCKLESS_FIELD_NAME));
+            let name = match mapping.name {
+                NameRef::Unknown => true,
+                // Of what maps no file, it is known that it has none.
+                NameRef::None => asked(MAPS_LOCKLESS_FIELD_NAME | FILE_FIELDS),
+                NameRef::Path { .. } | NameRef::PathTooLong => asked(MAPS_LOCKLESS_FIELD_PATH),
+                _ => asked(MAPS_LOCKLESS_FIELD_NAME),
+            };
+            ensure!(name, "{fields:#x}: {mapping:?}");
             ensure!(mapping.build_id == BuildId::Unknown || asked(MAPS_LOCKLESS_FIELD_BUILD_ID));
             Ok(())
         })?;
@@ -314,10 +361,11 @@ impl<'a> Reader<'a> {
         let Some(len) = self.bytes(&file, MAX, None, life)? else {
             return Ok(None);
         };
-        let count = Batch::parse(&self.buf[..len])?.header().count;
-        ensure!(count <= max_records, "{count} of {max_records}");
+        let batch = Batch::parse(&self.buf[..len])?;
+        let count = batch.mappings().count() + batch.unknown().count();
+        ensure!(count <= max_records as usize, "{count} of {max_records}");
         Ok(self
-            .listing(&file, life, 0, MIN, |_| Ok(()))?
+            .listing(&file, life, (0, Listing::of(0)), MIN, |_| Ok(()))?
             .map(|_| "max_records"))
     }
 
@@ -345,7 +393,12 @@ impl<'a> Reader<'a> {
             return Ok(());
         };
         if len > 0 {
-            Listing::from(at.unwrap_or(0)).add(&self.buf[..len])?;
+            let mut listing = match at {
+                None => Listing::anywhere(),
+                Some(0) => Listing::of(0),
+                Some(address) => Listing::from(address),
+            };
+            listing.add(&self.buf[..len])?;
             self.mappings(len, life, &mut |_| Ok(()))?;
         }
         Ok(())
@@ -355,27 +408,66 @@ impl<'a> Reader<'a> {
         let Some(file) = self.open(life, ALL)? else {
             return Ok(None);
         };
-        let size = HEADER + FIXED + self.rng.below(256) as usize;
-        self.listing(&file, life, life.facts.key.arena().start, size, |_| Ok(()))?;
+        let size = SMALLEST + self.rng.below(256) as usize;
+        let start = life.facts.key.arena().start;
+        let listing = (start, Listing::from(start));
+        self.listing(&file, life, listing, size, |_| Ok(()))?;
         Ok(Some("tiny buffer"))
     }
 
-    fn poll(&mut self, life: &Life) -> Result<Option<&'static str>> {
-        let size = HEADER + self.rng.below(FIXED as u64) as usize;
-        let Some(len) = self.bytes(&life.shared, size, Some(0), life)? else {
+    /// The state, by a descriptor that all threads use. Counts do not go back.
+    fn state(&mut self, life: &Life) -> Result<Option<&'static str>> {
+        let mut before = 0;
+        for _ in 0..8 {
+            let state = life.shared.state()?;
+            ensure!(state.mm_id == life.mm_id, "broken: token: {state:?}");
+            ensure!(
+                state.seq >= before,
+                "broken: token: {before}, then {state:?}"
+            );
+            before = state.seq;
+            if state.status == MAPS_LOCKLESS_STATUS_GONE {
+                ensure!(state.vma_count == 0, "{state:?}");
+            } else {
+                ensure!(state.status == MAPS_LOCKLESS_STATUS_LIVE, "{state:?}");
+            }
+        }
+        Ok(Some("state"))
+    }
+
+    /// A request of a descriptor of one's own is read back as it was set.
+    fn read_back(&mut self, life: &Life) -> Result<Option<&'static str>> {
+        let request = maps_lockless_request {
+            fields_wanted: self.some_fields() | MAPS_LOCKLESS_FIELD_RANGE,
+            vma_flags_any: self.rng.below(16),
+            start: life.facts.key.random_page(&mut self.rng),
+            max_records: self.rng.below(3) as u32,
+            ..MAPS
+        };
+        let Some(file) = self.open(life, request)? else {
             return Ok(None);
         };
-        ensure!(len == HEADER, "{len}");
-        check_bytes(&self.buf[..len])?;
-        Ok(Some("poll"))
+        let got = file.requested()?;
+        ensure!(got.request != 0, "{got:?}");
+        let set = maps_lockless_request {
+            request: got.request,
+            fields_supported: got.fields_supported,
+            vma_flags_supported: got.vma_flags_supported,
+            ..request
+        };
+        ensure!(
+            format!("{got:?}") == format!("{set:?}"),
+            "{got:?}, not {set:?}"
+        );
+        Ok(Some("read back"))
     }
 
     /// Reads, seeks and asks by a descriptor that all threads use.
     fn shared(&mut self, life: &Life) -> Result<Option<&'static str>> {
         let address = life.facts.key.random_page(&mut self.rng);
-        (&life.shared.0).seek(SeekFrom::Start(address))?;
+        (&life.shared.0).seek(SeekFrom::Start(position_of(address)))?;
         let request = maps_lockless_request {
-            fields: self.rng.below(ALL.fields + 1),
+            fields_wanted: self.some_fields(),
             max_records: self.rng.below(3) as u32 * 100,
             ..MAPS
         };

@@ -3,7 +3,7 @@
 //! `/proc/<pid>/maps_lockless`: a process's memory map, read without a lock.
 //!
 //! - `wire.rs` is the format.
-//! - `request.rs` is what a reader asks for.
+//! - `request.rs` is what a reader asks for, and `ioctl.rs` how it says so.
 //! - `walk.rs` goes through the VMAs in short RCU sections and makes records of them.
 //! - `files.rs` remembers the files that it met.
 //! - `batch.rs` is the buffer that the records are collected in.
@@ -12,32 +12,40 @@
 //! This file is the entry from C. It is the only one here with unsafe code: what is unsafe about
 //! VMAs that nobody has locked is in `rust/kernel/mm/lockless.rs`.
 //!
-//! No lock of the target is ever taken: neither its `mmap_lock` nor a VMA's. See
+//! No read takes a lock of the target: neither its `mmap_lock` nor a VMA's. To open the file does,
+//! as to open maps: `mm_access()` takes the `exec_update_lock`. See
 //! `Documentation/filesystems/proc_maps_lockless.rst`.
 
 mod batch;
 mod files;
 mod flags;
+mod ioctl;
 mod request;
 mod walk;
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "shared with a library, where it is public and where all of it is used"
-)]
+#[expect(unreachable_pub, reason = "shared with a library, where it is public")]
 mod wire;
 
 use core::ptr::NonNull;
+use ioctl::Argument;
 use kernel::{
     bindings,
+    ioctl::{_IOC_NR, _IOC_TYPE},
     mm::Mm,
     new_spinlock,
     prelude::*,
-    sync::{aref::ARef, SpinLock},
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+        SpinLock,
+    },
     types::ForeignOwnable,
     uaccess::{UserPtr, UserSlice},
 };
 use request::Request;
+use wire::*;
+
+/// The letter of the ioctl(2)s of procfs.
+const PROCFS_IOCTL_MAGIC: u32 = b'f' as u32;
 
 /// An open file.
 #[pin_data]
@@ -47,6 +55,51 @@ struct OpenFile {
     /// Held to copy it in or out. Only readers through the same open file meet here.
     #[pin]
     request: SpinLock<Request>,
+}
+
+/// The number of the last request that anybody has made. No two batches of different requests look
+/// as if they were of one, whichever open files they come from.
+static LAST_REQUEST: Atomic<u64> = Atomic::new(0);
+
+impl OpenFile {
+    /// Has later reads do as the request says that user space has at `at`, and answers it.
+    fn set_request(&self, at: UserPtr) -> Result {
+        const OURS: usize = size_of::<maps_lockless_request>();
+        let argument = Argument::new(at, MAPS_LOCKLESS_REQUEST_SIZE_VER0, OURS)?;
+        let mut asked = argument.request()?;
+        let request = Request::new(&asked);
+        asked.fields_supported = request::supported_fields();
+        asked.vma_flags_supported = flags::SUPPORTED;
+        let Ok(mut request) = request else {
+            // Tells why.
+            argument.write(asked.as_bytes())?;
+            return request.map(|_| ());
+        };
+        request.number = LAST_REQUEST.fetch_add(1, Relaxed) + 1;
+        asked.request = request.number;
+        argument.write(asked.as_bytes())?;
+        *self.request.lock() = request;
+        Ok(())
+    }
+
+    /// Tells what later reads do.
+    fn get_request(&self, at: UserPtr) -> Result {
+        const OURS: usize = size_of::<maps_lockless_request>();
+        let argument = Argument::new(at, MAPS_LOCKLESS_REQUEST_SIZE_VER0, OURS)?;
+        let request = *self.request.lock();
+        let mut told = request.to_uapi();
+        told.fields_supported = request::supported_fields();
+        told.vma_flags_supported = flags::SUPPORTED;
+        argument.write(told.as_bytes())
+    }
+
+    /// Tells the state of the address space.
+    fn get_state(&self, at: UserPtr) -> Result {
+        const OURS: usize = size_of::<maps_lockless_state>();
+        let argument = Argument::new(at, MAPS_LOCKLESS_STATE_SIZE_VER0, OURS)?;
+        let request = *self.request.lock();
+        argument.write(walk::state(self.mm.as_deref(), &request).as_bytes())
+    }
 }
 
 /// Opens the file. Returns what the other functions take as `file`, or null where there is no
@@ -97,7 +150,7 @@ pub unsafe extern "C" fn maps_lockless_read(
 ) -> isize {
     // SAFETY: The caller vouches for it.
     let file = unsafe { <Pin<KBox<OpenFile>>>::borrow(file) };
-    // SAFETY: The caller vouches for it. Positions are unsigned here (`FOP_UNSIGNED_OFFSET`).
+    // SAFETY: The caller vouches for it.
     let pos = unsafe { *ppos } as u64;
     let mut out = UserSlice::new(UserPtr::from_addr(buf.addr()), count).writer();
     let request = *file.request.lock();
@@ -112,44 +165,26 @@ pub unsafe extern "C" fn maps_lockless_read(
     }
 }
 
-/// Checks a request, and fills in the answers. Returns an errno where the request cannot be met.
+/// Does what ioctl(2) asks for. Returns 0 or an errno.
 ///
 /// # Safety
 ///
-/// `request` may be read and written for the duration of the call.
+/// `file` is from [`maps_lockless_open`], and not closed for the duration of the call.
 #[export]
-pub unsafe extern "C" fn maps_lockless_check(
-    request: *mut bindings::maps_lockless_request,
-) -> c_int {
-    // SAFETY: The caller vouches for it. The struct that C made of the header, which is generated
-    // from `wire.rs`, has the same layout.
-    let request = unsafe { &mut *request.cast::<wire::maps_lockless_request>() };
-    if let Err(error) = Request::new(request) {
-        return error.to_errno();
-    }
-    request.supported_fields = request::SUPPORTED_FIELDS;
-    request.supported_vma_flags = flags::SUPPORTED;
-    0
-}
-
-/// Has later reads do as `request` says, which [`maps_lockless_check`] has found to be good.
-///
-/// # Safety
-///
-/// For the duration of the call:
-///
-/// * `file` is from [`maps_lockless_open`], and not closed.
-/// * `request` may be read.
-#[export]
-pub unsafe extern "C" fn maps_lockless_set_request(
+pub unsafe extern "C" fn maps_lockless_ioctl(
     file: *mut c_void,
-    request: *const bindings::maps_lockless_request,
-) {
+    cmd: c_uint,
+    arg: c_ulong,
+) -> c_long {
     // SAFETY: The caller vouches for it.
     let file = unsafe { <Pin<KBox<OpenFile>>>::borrow(file) };
-    // SAFETY: The caller vouches for it. As to the layout, see `maps_lockless_check()`.
-    let request = unsafe { &*request.cast::<wire::maps_lockless_request>() };
-    if let Ok(request) = Request::new(request) {
-        *file.request.lock() = request;
-    }
+    let at = UserPtr::from_addr(arg);
+    // Not by the size of the struct in the number, so that the struct may grow.
+    let done = match (_IOC_TYPE(cmd), _IOC_NR(cmd)) {
+        (PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_SET_REQUEST) => file.set_request(at),
+        (PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_REQUEST) => file.get_request(at),
+        (PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_STATE) => file.get_state(at),
+        _ => Err(ENOTTY),
+    };
+    done.map_or_else(|error| error.to_errno() as c_long, |()| 0)
 }

@@ -3,14 +3,35 @@
 //! What a reader asks for: which fields, of which VMAs.
 
 use super::{flags, wire::*};
-use kernel::{mm::virt::vm_flags_t, prelude::*};
+use kernel::{
+    mm::virt::{flags as vm_flags, vm_flags_t},
+    prelude::*,
+};
 
-/// Every field that this kernel can fill.
-pub(crate) const SUPPORTED_FIELDS: u64 = MAPS_LOCKLESS_FIELDS_MAPS | MAPS_LOCKLESS_FIELD_BUILD_ID;
+/// The fields that a file has, and not a mapping of it.
+pub(crate) const FILE_FIELDS: u64 = MAPS_LOCKLESS_FIELD_DEV
+    | MAPS_LOCKLESS_FIELD_INO
+    | MAPS_LOCKLESS_FIELD_PATH
+    | MAPS_LOCKLESS_FIELD_DELETED
+    | MAPS_LOCKLESS_FIELD_BUILD_ID;
+
+/// Every field that this kernel can fill on this machine.
+pub(crate) fn supported_fields() -> u64 {
+    MAPS_LOCKLESS_FIELDS_MAPS
+        | MAPS_LOCKLESS_FIELD_BUILD_ID
+        | MAPS_LOCKLESS_FIELD_PAGE_SIZE
+        | if vm_flags::has_pkeys() {
+            MAPS_LOCKLESS_FIELD_PKEY
+        } else {
+            0
+        }
+}
 
 /// What to read.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
+    /// Its number. 0: user space has sent none.
+    pub(crate) number: u64,
     /// `MAPS_LOCKLESS_FIELD_*`.
     fields: u64,
     all: Mask,
@@ -20,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) start: usize,
     /// VMAs that start at this address or above are left out.
     pub(crate) end: usize,
-    /// The most records that one read returns.
+    /// The most mappings that one read returns.
     pub(crate) max_records: u32,
 }
 
@@ -47,6 +68,10 @@ impl Mask {
         })
     }
 
+    fn to_uapi(self) -> u64 {
+        flags::to_uapi(self.flags, self.file)
+    }
+
     fn is_empty(self) -> bool {
         self.flags == 0 && !self.file
     }
@@ -63,8 +88,9 @@ impl Mask {
 }
 
 impl Request {
-    /// What maps shows.
+    /// What maps shows. As a request of nothing but zeroes.
     pub(crate) const MAPS: Self = Self {
+        number: 0,
         fields: MAPS_LOCKLESS_FIELDS_MAPS,
         all: Mask::EMPTY,
         any: Mask::EMPTY,
@@ -80,11 +106,18 @@ impl Request {
             0 => u64::MAX,
             end => end,
         };
-        if asked.fields & !SUPPORTED_FIELDS != 0 || asked.reserved != 0 || asked.start >= end {
+        if asked.fields_wanted & !supported_fields() != 0
+            || asked.reserved != 0
+            || asked.start >= end
+        {
             return Err(EINVAL);
         }
         Ok(Self {
-            fields: asked.fields,
+            number: 0,
+            fields: match asked.fields_wanted {
+                0 => MAPS_LOCKLESS_FIELDS_MAPS,
+                fields => fields | MAPS_LOCKLESS_FIELD_RANGE,
+            },
             all: Mask::from_uapi(asked.vma_flags_all)?,
             any: Mask::from_uapi(asked.vma_flags_any)?,
             none: Mask::from_uapi(asked.vma_flags_none)?,
@@ -96,6 +129,29 @@ impl Request {
                 max => max,
             },
         })
+    }
+
+    /// What user space would send to get this one.
+    pub(crate) fn to_uapi(self) -> maps_lockless_request {
+        maps_lockless_request {
+            fields_wanted: self.fields,
+            vma_flags_all: self.all.to_uapi(),
+            vma_flags_any: self.any.to_uapi(),
+            vma_flags_none: self.none.to_uapi(),
+            start: self.start as u64,
+            end: if self.end == usize::MAX {
+                0
+            } else {
+                self.end as u64
+            },
+            max_records: if self.max_records == u32::MAX {
+                0
+            } else {
+                self.max_records
+            },
+            request: self.number,
+            ..Default::default()
+        }
     }
 
     /// `MAPS_LOCKLESS_FIELD_*` that are asked for.
@@ -130,7 +186,7 @@ mod tests {
 
     const MAPS: maps_lockless_request = maps_lockless_request {
         size: MAPS_LOCKLESS_REQUEST_SIZE_VER0 as u64,
-        fields: MAPS_LOCKLESS_FIELDS_MAPS,
+        fields_wanted: 0,
         vma_flags_all: 0,
         vma_flags_any: 0,
         vma_flags_none: 0,
@@ -138,8 +194,9 @@ mod tests {
         end: 0,
         max_records: 0,
         reserved: 0,
-        supported_fields: 0,
-        supported_vma_flags: 0,
+        request: 0,
+        fields_supported: 0,
+        vma_flags_supported: 0,
     };
 
     #[test]
@@ -158,10 +215,10 @@ mod tests {
     fn each_bit_is_known_or_refused() {
         for bit in (0..64).map(|n| 1_u64 << n) {
             let fields = maps_lockless_request {
-                fields: bit,
+                fields_wanted: bit,
                 ..MAPS
             };
-            let known = SUPPORTED_FIELDS & bit != 0;
+            let known = supported_fields() & bit != 0;
             assert_eq!(Request::new(&fields).is_ok(), known);
             let known = flags::SUPPORTED & bit != 0;
             for request in [
@@ -183,6 +240,37 @@ mod tests {
                 assert!(request.map_or(true, |request| request.selects()));
             }
         }
+    }
+
+    /// What is read back asks for the same.
+    #[test]
+    fn requests_are_read_back() -> Result {
+        let asked = maps_lockless_request {
+            fields_wanted: MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_INO,
+            vma_flags_all: MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE,
+            vma_flags_any: MAPS_LOCKLESS_VMA_READ,
+            vma_flags_none: MAPS_LOCKLESS_VMA_SHARED,
+            start: 0x1000,
+            end: 0x5000,
+            max_records: 7,
+            ..MAPS
+        };
+        for request in [asked, MAPS] {
+            let told = Request::new(&request)?.to_uapi();
+            let again = Request::new(&told)?.to_uapi();
+            assert_eq!(told.as_bytes(), again.as_bytes());
+            assert_eq!(told.vma_flags_all, request.vma_flags_all);
+            assert_eq!(told.vma_flags_any, request.vma_flags_any);
+            assert_eq!(told.vma_flags_none, request.vma_flags_none);
+            assert!(told.start == request.start && told.end == request.end);
+            assert_eq!(told.max_records, request.max_records);
+        }
+        assert_eq!(Request::new(&asked)?.fields(), asked.fields_wanted);
+        assert_eq!(
+            Request::MAPS.to_uapi().fields_wanted,
+            MAPS_LOCKLESS_FIELDS_MAPS
+        );
+        Ok(())
     }
 
     #[test]

@@ -17,64 +17,99 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAPS_LOCKLESS_MAGIC: u32 = 0x4c50_414d;
 /// The ABI version that this file describes.
 pub const MAPS_LOCKLESS_VERSION: u16 = 1;
-/// A buffer of this many bytes holds any record, so that no read fails for want of room.
+/// A buffer of this many bytes has room for any mapping, as long as no field is asked for that this
+/// file does not describe.
 pub const MAPS_LOCKLESS_MIN_BUFFER: u32 = 8192;
-/// The kernel returns no more than this many bytes a read.
+/// The kernel returns no more than this many bytes a read, as long as no field is asked for that this
+/// file does not describe.
 pub const MAPS_LOCKLESS_MAX_BATCH: u32 = 65536;
 /// The file position behind a final batch. A read from here returns 0.
-pub const MAPS_LOCKLESS_POS_END: u64 = 0x7fff_ffff_ffff_ffff;
+pub const MAPS_LOCKLESS_POS_END: u64 = 0x4000_0000_0000_0000;
+/// What a batch has in `next` where nothing follows it.
+pub const MAPS_LOCKLESS_NEXT_NONE: u64 = 0xffff_ffff_ffff_ffff;
 
-/// The letter that the number of the ioctl(2) `MAPS_LOCKLESS_IOC_REQUEST` is made with.
-pub const MAPS_LOCKLESS_IOC_TYPE: u32 = 0x66;
-/// The number that the number of the ioctl(2) `MAPS_LOCKLESS_IOC_REQUEST` is made with.
-pub const MAPS_LOCKLESS_IOC_NR: u32 = 18;
-/// The bytes of `maps_lockless_request` as first published, which are the fewest that it can have.
-pub const MAPS_LOCKLESS_REQUEST_SIZE_VER0: u32 = 80;
+/// The number of the ioctl(2) `MAPS_LOCKLESS_SET_REQUEST`.
+pub const MAPS_LOCKLESS_NR_SET_REQUEST: u32 = 18;
+/// The number of the ioctl(2) `MAPS_LOCKLESS_GET_REQUEST`.
+pub const MAPS_LOCKLESS_NR_GET_REQUEST: u32 = 28;
+/// The number of the ioctl(2) `MAPS_LOCKLESS_GET_STATE`.
+pub const MAPS_LOCKLESS_NR_GET_STATE: u32 = 29;
+
 /// The bytes of `maps_lockless_batch` as first published, which are the fewest that it can have.
-pub const MAPS_LOCKLESS_BATCH_SIZE_VER0: u32 = 88;
+pub const MAPS_LOCKLESS_BATCH_SIZE_VER0: u32 = 104;
 /// The bytes of `maps_lockless_vma` as first published, which are the fewest that it can have.
-pub const MAPS_LOCKLESS_RECORD_SIZE_VER0: u32 = 96;
+pub const MAPS_LOCKLESS_VMA_SIZE_VER0: u32 = 72;
+/// The bytes of `maps_lockless_file` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_FILE_SIZE_VER0: u32 = 48;
+/// The bytes of `maps_lockless_unknown` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_UNKNOWN_SIZE_VER0: u32 = 24;
+/// The bytes of `maps_lockless_request` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_REQUEST_SIZE_VER0: u32 = 88;
+/// The bytes of `maps_lockless_state` as first published, which are the fewest that it can have.
+pub const MAPS_LOCKLESS_STATE_SIZE_VER0: u32 = 64;
 
 /// Batch flag: the listing ends with this batch, for the reason that the batch gives.
 pub const MAPS_LOCKLESS_BATCH_FINAL: u32 = 0x1;
 /// Batch flag: not every VMA was asked for.
 pub const MAPS_LOCKLESS_BATCH_SELECTED: u32 = 0x2;
+/// Batch flag: the listing begins with this batch, at address zero or at the request's `start`.
+pub const MAPS_LOCKLESS_BATCH_FIRST: u32 = 0x4;
 
 /// Why a batch ended: the next record found no room. Read on.
 pub const MAPS_LOCKLESS_END_FULL: u32 = 1;
 /// Why a batch ended: nothing that was asked for is mapped beyond it. Final.
 pub const MAPS_LOCKLESS_END_COMPLETE: u32 = 2;
-/// Why a batch ended: the address space is gone, the process having exited or called execve.
+/// Why a batch ended: the address space is gone, because the process exited or called execve(2).
 /// Final. What was listed before is not complete.
 pub const MAPS_LOCKLESS_END_GONE: u32 = 3;
-/// Why a batch ended: there never was an address space (a kernel thread, a zombie). Final.
+/// Why a batch ended: the process had no address space when the file was opened (a kernel thread, a
+/// zombie). Final.
 pub const MAPS_LOCKLESS_END_NO_MM: u32 = 4;
 /// Why a batch ended: the work that one read may do is done. Read on.
 pub const MAPS_LOCKLESS_END_BUDGET: u32 = 5;
 /// Why a batch ended: a fatal signal is pending for the reader. Read on.
 pub const MAPS_LOCKLESS_END_SIGNAL: u32 = 6;
-/// Why a batch ended: the buffer has room for the header alone. The position has not moved.
-pub const MAPS_LOCKLESS_END_POLL: u32 = 7;
-/// Why a batch ended: it has as many records as were asked for. Read on.
-pub const MAPS_LOCKLESS_END_LIMIT: u32 = 8;
+/// Why a batch ended: it has as many mappings as were asked for. Read on.
+pub const MAPS_LOCKLESS_END_LIMIT: u32 = 7;
+
+/// Status: a process uses the address space.
+pub const MAPS_LOCKLESS_STATUS_LIVE: u32 = 1;
+/// Status: the address space is gone, because the process exited or called execve(2).
+pub const MAPS_LOCKLESS_STATUS_GONE: u32 = 2;
+/// Status: the process had no address space when the file was opened (a kernel thread, a zombie).
+pub const MAPS_LOCKLESS_STATUS_NO_MM: u32 = 3;
 
 /// Record type: a VMA, as `maps_lockless_vma`.
 pub const MAPS_LOCKLESS_TYPE_VMA: u16 = 1;
+/// Record type: a file that VMAs behind it in the same batch map, as `maps_lockless_file`.
+pub const MAPS_LOCKLESS_TYPE_FILE: u16 = 2;
+/// Record type: a range of which nothing is known, as `maps_lockless_unknown`.
+pub const MAPS_LOCKLESS_TYPE_UNKNOWN: u16 = 3;
 
-/// Valid field: `vma_flags`.
-pub const MAPS_LOCKLESS_FIELD_FLAGS: u64 = 0x1;
-/// Valid field: `pgoff`. Only file-backed VMAs have it.
-pub const MAPS_LOCKLESS_FIELD_PGOFF: u64 = 0x2;
-/// Valid fields: `dev_major` and `dev_minor`. Only file-backed VMAs have them.
-pub const MAPS_LOCKLESS_FIELD_DEV: u64 = 0x4;
-/// Valid field: `ino`. Only file-backed VMAs have it.
-pub const MAPS_LOCKLESS_FIELD_INO: u64 = 0x8;
-/// Valid fields: `name_kind`, `name_off` and `name_len`.
-pub const MAPS_LOCKLESS_FIELD_NAME: u64 = 0x10;
-/// Valid fields: `build_id_off` and `build_id_len`. Only executable, file-backed VMAs have them.
-pub const MAPS_LOCKLESS_FIELD_BUILD_ID: u64 = 0x20;
-/// The fields that say what maps shows. They are asked for until a request says otherwise.
-pub const MAPS_LOCKLESS_FIELDS_MAPS: u64 = 0x1f;
+/// Field of a VMA: `start`, `end` and `vma_start`. Always there, asked for or not.
+pub const MAPS_LOCKLESS_FIELD_RANGE: u64 = 0x1;
+/// Field of a VMA: `vma_flags`.
+pub const MAPS_LOCKLESS_FIELD_FLAGS: u64 = 0x2;
+/// Field of a VMA: `offset`. Only file-backed VMAs have it.
+pub const MAPS_LOCKLESS_FIELD_OFFSET: u64 = 0x4;
+/// Field of a VMA: `name_kind`, `name_len` and the name.
+pub const MAPS_LOCKLESS_FIELD_NAME: u64 = 0x8;
+/// Field of a VMA: `page_shift`.
+pub const MAPS_LOCKLESS_FIELD_PAGE_SIZE: u64 = 0x10;
+/// Field of a VMA: `pkey`.
+pub const MAPS_LOCKLESS_FIELD_PKEY: u64 = 0x20;
+/// Field of a file: `dev_major` and `dev_minor`.
+pub const MAPS_LOCKLESS_FIELD_DEV: u64 = 0x100;
+/// Field of a file: `ino`.
+pub const MAPS_LOCKLESS_FIELD_INO: u64 = 0x200;
+/// Field of a file: `path_len` and the path.
+pub const MAPS_LOCKLESS_FIELD_PATH: u64 = 0x400;
+/// Field of a file: `MAPS_LOCKLESS_FILE_DELETED` in `flags`.
+pub const MAPS_LOCKLESS_FIELD_DELETED: u64 = 0x800;
+/// Field of a file: `build_id_len` and the build ID.
+pub const MAPS_LOCKLESS_FIELD_BUILD_ID: u64 = 0x1000;
+/// The fields that say what maps shows. They are asked for where a request names none.
+pub const MAPS_LOCKLESS_FIELDS_MAPS: u64 = 0xf0f;
 
 /// Record flag: the VMA was being changed, so that range and fields may be of different moments.
 pub const MAPS_LOCKLESS_REC_UNSTABLE: u32 = 0x1;
@@ -82,27 +117,26 @@ pub const MAPS_LOCKLESS_REC_UNSTABLE: u32 = 0x1;
 pub const MAPS_LOCKLESS_REC_WITHHELD: u32 = 0x2;
 /// Record flag: the VMA begins before `start`, at `vma_start`.
 pub const MAPS_LOCKLESS_REC_CLIPPED: u32 = 0x4;
-/// Record flag: the file was unlinked. Its name is the last that it had.
-pub const MAPS_LOCKLESS_REC_DELETED: u32 = 0x8;
-/// Record flag: the name is longer than `PATH_MAX` and was left out.
-pub const MAPS_LOCKLESS_REC_NAME_TOO_LONG: u32 = 0x10;
-/// Record flag: a build ID may stand in a part of the file that is not in the page cache now.
-pub const MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT: u32 = 0x20;
 
-/// Name kind: the VMA has no name.
-pub const MAPS_LOCKLESS_NAME_NONE: u32 = 0;
-/// Name kind: the path of the mapped file, seen from the reader's root directory.
-pub const MAPS_LOCKLESS_NAME_PATH: u32 = 1;
+/// File flag: the file was unlinked. Its path is the last that it had.
+pub const MAPS_LOCKLESS_FILE_DELETED: u32 = 0x1;
+/// File flag: the path is longer than `PATH_MAX` and was left out.
+pub const MAPS_LOCKLESS_FILE_PATH_TOO_LONG: u32 = 0x2;
+/// File flag: a build ID may stand in a part of the file that is not in the page cache now.
+pub const MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT: u32 = 0x4;
+
+/// Name kind: the VMA has no name of its own. If it maps a file, maps shows the file's path.
+pub const MAPS_LOCKLESS_NAME_NONE: u16 = 0;
 /// Name kind: given to private anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
-pub const MAPS_LOCKLESS_NAME_ANON: u32 = 2;
+pub const MAPS_LOCKLESS_NAME_ANON: u16 = 1;
 /// Name kind: given to shared anonymous memory by `prctl(PR_SET_VMA_ANON_NAME)`.
-pub const MAPS_LOCKLESS_NAME_ANON_SHMEM: u32 = 3;
+pub const MAPS_LOCKLESS_NAME_ANON_SHMEM: u16 = 2;
 /// Name kind: the heap that brk(2) moves. No bytes.
-pub const MAPS_LOCKLESS_NAME_HEAP: u32 = 4;
+pub const MAPS_LOCKLESS_NAME_HEAP: u16 = 3;
 /// Name kind: the stack of the main thread. No bytes.
-pub const MAPS_LOCKLESS_NAME_STACK: u32 = 5;
+pub const MAPS_LOCKLESS_NAME_STACK: u16 = 4;
 /// Name kind: mapped by the kernel, named by it: `[vdso]`, `[vvar]`, `[vsyscall]`, `[uprobes]`.
-pub const MAPS_LOCKLESS_NAME_SPECIAL: u32 = 6;
+pub const MAPS_LOCKLESS_NAME_SPECIAL: u16 = 5;
 
 /// VMA flag: may be read. `r` in maps.
 pub const MAPS_LOCKLESS_VMA_READ: u64 = 0x1;
@@ -160,8 +194,8 @@ pub const MAPS_LOCKLESS_VMA_LOCKED: u64 = 0x200_0000;
 pub const MAPS_LOCKLESS_VMA_SEQ_READ: u64 = 0x400_0000;
 /// VMA flag: will be read in random order (`MADV_RANDOM`).
 pub const MAPS_LOCKLESS_VMA_RAND_READ: u64 = 0x800_0000;
-/// VMA flag: the architecture's own. On arm64, guarded by BTI.
-pub const MAPS_LOCKLESS_VMA_ARCH_1: u64 = 0x1000_0000;
+/// VMA flag: indirect branches must land on marked instructions (arm64, `PROT_BTI`).
+pub const MAPS_LOCKLESS_VMA_BTI: u64 = 0x1000_0000;
 /// VMA flag: soft-dirty as a whole, see clear_refs.
 pub const MAPS_LOCKLESS_VMA_SOFTDIRTY: u64 = 0x2000_0000;
 /// VMA flag: userfaultfd(2) handles missing pages.
@@ -181,7 +215,7 @@ pub const MAPS_LOCKLESS_VMA_SEALED: u64 = 0x10_0000_0000;
 /// VMA flag: memory tags are on (arm64, `PROT_MTE`).
 pub const MAPS_LOCKLESS_VMA_MTE: u64 = 0x20_0000_0000;
 /// VMA flag: a file is mapped. Shared anonymous memory has one too.
-pub const MAPS_LOCKLESS_VMA_FILE: u64 = 0x8000_0000_0000_0000;
+pub const MAPS_LOCKLESS_VMA_FILE: u64 = 0x40_0000_0000;
 
 /// What each read(2) returns first: how to go on, and the evidence to judge the records by.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -196,13 +230,15 @@ pub struct maps_lockless_batch {
     pub header_size: u16,
     /// Bytes of the whole batch, header included: what read(2) returned.
     pub size: u32,
-    /// Number of records.
+    /// Number of records, of any type.
     pub count: u32,
     /// `MAPS_LOCKLESS_BATCH_*`.
     pub flags: u32,
     /// `MAPS_LOCKLESS_END_*`: why the batch ended.
     pub end_reason: u32,
-    /// The file position behind the batch: the address to go on from, or `MAPS_LOCKLESS_POS_END`.
+    /// The address at which the batch begins, a multiple of the page size.
+    pub begin: u64,
+    /// The address to go on from, at which the next batch begins, or `MAPS_LOCKLESS_NEXT_NONE`.
     pub next: u64,
     /// Identity of the address space, never used again until reboot. 0: no address space.
     pub mm_id: u64,
@@ -210,36 +246,45 @@ pub struct maps_lockless_batch {
     pub seq_begin: u64,
     /// The same after the last record was made.
     pub seq_end: u64,
+    /// Number of the request that the batch was made by. 0: none was set on this open file. No other
+    /// request has the number until reboot.
+    pub request: u64,
     /// `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
-    pub fields: u64,
+    pub fields_supported: u64,
     /// `MAPS_LOCKLESS_FIELD_*` that were asked for.
-    pub fields_asked: u64,
+    pub fields_wanted: u64,
     /// `MAPS_LOCKLESS_VMA_*` that this kernel reports: another bit at zero means nothing.
-    pub vma_flags: u64,
+    pub vma_flags_supported: u64,
     /// Bytes of a page.
     pub page_size: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Number of VMAs that the address space has at about this time. No evidence of anything.
+    pub vma_count: u32,
 }
 
-/// A record. `type` and `size` open every record, so that unknown types can be skipped.
+/// A VMA. `type`, `fixed_size` and `size` open every record, so that unknown types can be skipped.
+///
+/// The name's bytes follow the fixed part, padded with zero to a multiple of 8.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct maps_lockless_vma {
     /// `MAPS_LOCKLESS_TYPE_VMA`.
     pub r#type: u16,
-    /// Bytes of the fixed part. Grows in later kernels. Name bytes may follow.
+    /// Bytes of the fixed part. Grows in later kernels.
     pub fixed_size: u16,
     /// Bytes of the whole record, a multiple of 8. The next record begins there.
     pub size: u32,
     /// `MAPS_LOCKLESS_FIELD_*`: which fields below hold something. The others are zero.
     pub valid: u64,
-    /// `MAPS_LOCKLESS_REC_*` flags.
+    /// `MAPS_LOCKLESS_REC_*`.
     pub flags: u32,
     /// `MAPS_LOCKLESS_NAME_*`.
-    pub name_kind: u32,
-    /// First address. Never below the end of the record before, nor the page a read began at.
+    pub name_kind: u16,
+    /// Binary logarithm of the bytes of a page of this mapping.
+    pub page_shift: u8,
+    /// Protection key, see pkeys(7).
+    pub pkey: u8,
+    /// First address. Never below the end of the record before, nor below the batch's `begin`.
     pub start: u64,
     /// First address behind.
     pub end: u64,
@@ -248,33 +293,73 @@ pub struct maps_lockless_vma {
     /// `MAPS_LOCKLESS_VMA_*`.
     pub vma_flags: u64,
     /// Offset in the file of `start`, in bytes.
-    pub pgoff: u64,
+    pub offset: u64,
+    /// Where the record of the mapped file begins, counted from the batch's first byte. It stands
+    /// before this one. 0: no file is mapped, or no field of files was asked for.
+    pub file: u32,
+    /// Number of bytes of the name: raw, not terminated, not escaped.
+    pub name_len: u32,
+}
+
+/// A file that VMAs map.
+///
+/// The path's bytes follow the fixed part, and the build ID's follow them, each padded with zero to
+/// a multiple of 8.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct maps_lockless_file {
+    /// `MAPS_LOCKLESS_TYPE_FILE`.
+    pub r#type: u16,
+    /// Bytes of the fixed part. Grows in later kernels.
+    pub fixed_size: u16,
+    /// Bytes of the whole record, a multiple of 8. The next record begins there.
+    pub size: u32,
+    /// `MAPS_LOCKLESS_FIELD_*`: which fields below hold something. The others are zero.
+    pub valid: u64,
+    /// `MAPS_LOCKLESS_FILE_*`.
+    pub flags: u32,
+    /// Number of bytes of the path: raw, not terminated, not escaped.
+    pub path_len: u32,
     /// Inode number.
     pub ino: u64,
     /// Major device number of the file system, as in maps.
     pub dev_major: u32,
     /// Minor device number of the file system, as in maps.
     pub dev_minor: u32,
-    /// Where the name's bytes begin, counted from the batch's first byte. They stand in this
-    /// record, or in one before it in the same batch.
-    pub name_off: u32,
-    /// Number of bytes of the name: raw, not terminated, not escaped.
-    pub name_len: u32,
-    /// Where the build ID's bytes begin, as `name_off`.
-    pub build_id_off: u32,
     /// Number of bytes of the build ID: 1 to 20, or 0 where the file has none.
     pub build_id_len: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-/// What to read from an open file: the argument of ioctl(2) with `MAPS_LOCKLESS_IOC_REQUEST`.
+/// A range of which nothing is known: it may hold mappings that the listing does not show.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct maps_lockless_unknown {
+    /// `MAPS_LOCKLESS_TYPE_UNKNOWN`.
+    pub r#type: u16,
+    /// Bytes of the fixed part. Grows in later kernels.
+    pub fixed_size: u16,
+    /// Bytes of the whole record, a multiple of 8. The next record begins there.
+    pub size: u32,
+    /// First address. Never below the end of the record before, nor below the batch's `begin`.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+}
+
+/// What to read from an open file: the argument of ioctl(2) with `MAPS_LOCKLESS_SET_REQUEST` and
+/// `MAPS_LOCKLESS_GET_REQUEST`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct maps_lockless_request {
     /// Bytes of this struct, as the caller knows it. Grows in later kernels.
     pub size: u64,
-    /// `MAPS_LOCKLESS_FIELD_*` that are wanted. 0: the ranges alone.
-    pub fields: u64,
+    /// `MAPS_LOCKLESS_FIELD_*` that are wanted. 0: `MAPS_LOCKLESS_FIELDS_MAPS`.
+    pub fields_wanted: u64,
     /// `MAPS_LOCKLESS_VMA_*`: only VMAs that have all of these.
     pub vma_flags_all: u64,
     /// `MAPS_LOCKLESS_VMA_*`: only VMAs that have one of these at least. 0: all VMAs.
@@ -285,18 +370,52 @@ pub struct maps_lockless_request {
     pub start: u64,
     /// Only VMAs that start below this address. 0: all VMAs.
     pub end: u64,
-    /// The most records that one read(2) returns. 0: as many as have room.
+    /// The most mappings that one read(2) returns. 0: as many as have room.
     pub max_records: u32,
     /// Zero.
     pub reserved: u32,
+    /// Answer: the number of the request. No other request has it until reboot.
+    pub request: u64,
     /// Answer: `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
-    pub supported_fields: u64,
+    pub fields_supported: u64,
     /// Answer: `MAPS_LOCKLESS_VMA_*` that this kernel reports.
-    pub supported_vma_flags: u64,
+    pub vma_flags_supported: u64,
+}
+
+/// The state of the address space, without a look at its VMAs: the argument of ioctl(2) with
+/// `MAPS_LOCKLESS_GET_STATE`.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct maps_lockless_state {
+    /// Bytes of this struct, as the caller knows it. Grows in later kernels.
+    pub size: u64,
+    /// Answer: `MAPS_LOCKLESS_STATUS_*`.
+    pub status: u32,
+    /// Answer: bytes of a page.
+    pub page_size: u32,
+    /// Answer: identity of the address space, as in a batch. 0: no address space.
+    pub mm_id: u64,
+    /// Answer: the address space's change count. Odd: being changed.
+    pub seq: u64,
+    /// Answer: number of the request that is set on this open file. 0: none.
+    pub request: u64,
+    /// Answer: `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
+    pub fields_supported: u64,
+    /// Answer: `MAPS_LOCKLESS_VMA_*` that this kernel reports.
+    pub vma_flags_supported: u64,
+    /// Answer: number of VMAs. May be changing, and is no evidence of anything.
+    pub vma_count: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 // A change of a size is a change of the ABI.
 const _: () = assert!(size_of::<maps_lockless_batch>() == MAPS_LOCKLESS_BATCH_SIZE_VER0 as usize);
-const _: () = assert!(size_of::<maps_lockless_vma>() == MAPS_LOCKLESS_RECORD_SIZE_VER0 as usize);
+const _: () = assert!(size_of::<maps_lockless_vma>() == MAPS_LOCKLESS_VMA_SIZE_VER0 as usize);
+const _: () = assert!(size_of::<maps_lockless_file>() == MAPS_LOCKLESS_FILE_SIZE_VER0 as usize);
+const _: () =
+    assert!(size_of::<maps_lockless_unknown>() == MAPS_LOCKLESS_UNKNOWN_SIZE_VER0 as usize);
 const _: () =
     assert!(size_of::<maps_lockless_request>() == MAPS_LOCKLESS_REQUEST_SIZE_VER0 as usize);
+const _: () = assert!(size_of::<maps_lockless_state>() == MAPS_LOCKLESS_STATE_SIZE_VER0 as usize);

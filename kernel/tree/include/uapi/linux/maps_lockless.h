@@ -8,7 +8,7 @@
 #ifndef _UAPI_LINUX_MAPS_LOCKLESS_H
 #define _UAPI_LINUX_MAPS_LOCKLESS_H
 
-#include <linux/ioctl.h>
+#include <linux/fs.h>
 #include <linux/types.h>
 
 /* MAPL in a little-endian dump. */
@@ -18,46 +18,67 @@
 #define MAPS_LOCKLESS_VERSION	1
 
 /*
- * A buffer of this many bytes holds any record, so that no read fails for want
- * of room.
+ * A buffer of this many bytes has room for any mapping, as long as no field is
+ * asked for that this file does not describe.
  */
 #define MAPS_LOCKLESS_MIN_BUFFER	8192
 
-/* The kernel returns no more than this many bytes a read. */
+/*
+ * The kernel returns no more than this many bytes a read, as long as no field
+ * is asked for that this file does not describe.
+ */
 #define MAPS_LOCKLESS_MAX_BATCH	65536
 
 /* The file position behind a final batch. A read from here returns 0. */
-#define MAPS_LOCKLESS_POS_END	0x7fffffffffffffffULL
+#define MAPS_LOCKLESS_POS_END	0x4000000000000000ULL
 
-/*
- * The letter that the number of the ioctl(2) MAPS_LOCKLESS_IOC_REQUEST is made
- * with.
- */
-#define MAPS_LOCKLESS_IOC_TYPE	0x66
+/* What a batch has in next where nothing follows it. */
+#define MAPS_LOCKLESS_NEXT_NONE	0xffffffffffffffffULL
 
-/*
- * The number that the number of the ioctl(2) MAPS_LOCKLESS_IOC_REQUEST is made
- * with.
- */
-#define MAPS_LOCKLESS_IOC_NR	18
+/* The number of the ioctl(2) MAPS_LOCKLESS_SET_REQUEST. */
+#define MAPS_LOCKLESS_NR_SET_REQUEST	18
 
-/*
- * The bytes of maps_lockless_request as first published, which are the fewest
- * that it can have.
- */
-#define MAPS_LOCKLESS_REQUEST_SIZE_VER0	80
+/* The number of the ioctl(2) MAPS_LOCKLESS_GET_REQUEST. */
+#define MAPS_LOCKLESS_NR_GET_REQUEST	28
+
+/* The number of the ioctl(2) MAPS_LOCKLESS_GET_STATE. */
+#define MAPS_LOCKLESS_NR_GET_STATE	29
 
 /*
  * The bytes of maps_lockless_batch as first published, which are the fewest
  * that it can have.
  */
-#define MAPS_LOCKLESS_BATCH_SIZE_VER0	88
+#define MAPS_LOCKLESS_BATCH_SIZE_VER0	104
 
 /*
  * The bytes of maps_lockless_vma as first published, which are the fewest that
  * it can have.
  */
-#define MAPS_LOCKLESS_RECORD_SIZE_VER0	96
+#define MAPS_LOCKLESS_VMA_SIZE_VER0	72
+
+/*
+ * The bytes of maps_lockless_file as first published, which are the fewest that
+ * it can have.
+ */
+#define MAPS_LOCKLESS_FILE_SIZE_VER0	48
+
+/*
+ * The bytes of maps_lockless_unknown as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_UNKNOWN_SIZE_VER0	24
+
+/*
+ * The bytes of maps_lockless_request as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_REQUEST_SIZE_VER0	88
+
+/*
+ * The bytes of maps_lockless_state as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_STATE_SIZE_VER0	64
 
 /*
  * Batch flag: the listing ends with this batch, for the reason that the batch
@@ -68,6 +89,12 @@
 /* Batch flag: not every VMA was asked for. */
 #define MAPS_LOCKLESS_BATCH_SELECTED	0x2
 
+/*
+ * Batch flag: the listing begins with this batch, at address zero or at the
+ * request's start.
+ */
+#define MAPS_LOCKLESS_BATCH_FIRST	0x4
+
 /* Why a batch ended: the next record found no room. Read on. */
 #define MAPS_LOCKLESS_END_FULL	1
 
@@ -75,14 +102,14 @@
 #define MAPS_LOCKLESS_END_COMPLETE	2
 
 /*
- * Why a batch ended: the address space is gone, the process having exited or
- * called execve. Final. What was listed before is not complete.
+ * Why a batch ended: the address space is gone, because the process exited or
+ * called execve(2). Final. What was listed before is not complete.
  */
 #define MAPS_LOCKLESS_END_GONE	3
 
 /*
- * Why a batch ended: there never was an address space (a kernel thread, a
- * zombie). Final.
+ * Why a batch ended: the process had no address space when the file was opened
+ * (a kernel thread, a zombie). Final.
  */
 #define MAPS_LOCKLESS_END_NO_MM	4
 
@@ -92,44 +119,74 @@
 /* Why a batch ended: a fatal signal is pending for the reader. Read on. */
 #define MAPS_LOCKLESS_END_SIGNAL	6
 
-/*
- * Why a batch ended: the buffer has room for the header alone. The position has
- * not moved.
- */
-#define MAPS_LOCKLESS_END_POLL	7
+/* Why a batch ended: it has as many mappings as were asked for. Read on. */
+#define MAPS_LOCKLESS_END_LIMIT	7
 
-/* Why a batch ended: it has as many records as were asked for. Read on. */
-#define MAPS_LOCKLESS_END_LIMIT	8
+/* Status: a process uses the address space. */
+#define MAPS_LOCKLESS_STATUS_LIVE	1
+
+/*
+ * Status: the address space is gone, because the process exited or called
+ * execve(2).
+ */
+#define MAPS_LOCKLESS_STATUS_GONE	2
+
+/*
+ * Status: the process had no address space when the file was opened (a kernel
+ * thread, a zombie).
+ */
+#define MAPS_LOCKLESS_STATUS_NO_MM	3
 
 /* Record type: a VMA, as maps_lockless_vma. */
 #define MAPS_LOCKLESS_TYPE_VMA	1
 
-/* Valid field: vma_flags. */
-#define MAPS_LOCKLESS_FIELD_FLAGS	0x1ULL
+/*
+ * Record type: a file that VMAs behind it in the same batch map, as
+ * maps_lockless_file.
+ */
+#define MAPS_LOCKLESS_TYPE_FILE	2
 
-/* Valid field: pgoff. Only file-backed VMAs have it. */
-#define MAPS_LOCKLESS_FIELD_PGOFF	0x2ULL
+/* Record type: a range of which nothing is known, as maps_lockless_unknown. */
+#define MAPS_LOCKLESS_TYPE_UNKNOWN	3
 
-/* Valid fields: dev_major and dev_minor. Only file-backed VMAs have them. */
-#define MAPS_LOCKLESS_FIELD_DEV	0x4ULL
+/* Field of a VMA: start, end and vma_start. Always there, asked for or not. */
+#define MAPS_LOCKLESS_FIELD_RANGE	0x1ULL
 
-/* Valid field: ino. Only file-backed VMAs have it. */
-#define MAPS_LOCKLESS_FIELD_INO	0x8ULL
+/* Field of a VMA: vma_flags. */
+#define MAPS_LOCKLESS_FIELD_FLAGS	0x2ULL
 
-/* Valid fields: name_kind, name_off and name_len. */
-#define MAPS_LOCKLESS_FIELD_NAME	0x10ULL
+/* Field of a VMA: offset. Only file-backed VMAs have it. */
+#define MAPS_LOCKLESS_FIELD_OFFSET	0x4ULL
+
+/* Field of a VMA: name_kind, name_len and the name. */
+#define MAPS_LOCKLESS_FIELD_NAME	0x8ULL
+
+/* Field of a VMA: page_shift. */
+#define MAPS_LOCKLESS_FIELD_PAGE_SIZE	0x10ULL
+
+/* Field of a VMA: pkey. */
+#define MAPS_LOCKLESS_FIELD_PKEY	0x20ULL
+
+/* Field of a file: dev_major and dev_minor. */
+#define MAPS_LOCKLESS_FIELD_DEV	0x100ULL
+
+/* Field of a file: ino. */
+#define MAPS_LOCKLESS_FIELD_INO	0x200ULL
+
+/* Field of a file: path_len and the path. */
+#define MAPS_LOCKLESS_FIELD_PATH	0x400ULL
+
+/* Field of a file: MAPS_LOCKLESS_FILE_DELETED in flags. */
+#define MAPS_LOCKLESS_FIELD_DELETED	0x800ULL
+
+/* Field of a file: build_id_len and the build ID. */
+#define MAPS_LOCKLESS_FIELD_BUILD_ID	0x1000ULL
 
 /*
- * Valid fields: build_id_off and build_id_len. Only executable, file-backed
- * VMAs have them.
+ * The fields that say what maps shows. They are asked for where a request names
+ * none.
  */
-#define MAPS_LOCKLESS_FIELD_BUILD_ID	0x20ULL
-
-/*
- * The fields that say what maps shows. They are asked for until a request says
- * otherwise.
- */
-#define MAPS_LOCKLESS_FIELDS_MAPS	0x1fULL
+#define MAPS_LOCKLESS_FIELDS_MAPS	0xf0fULL
 
 /*
  * Record flag: the VMA was being changed, so that range and fields may be of
@@ -146,48 +203,45 @@
 /* Record flag: the VMA begins before start, at vma_start. */
 #define MAPS_LOCKLESS_REC_CLIPPED	0x4
 
-/* Record flag: the file was unlinked. Its name is the last that it had. */
-#define MAPS_LOCKLESS_REC_DELETED	0x8
+/* File flag: the file was unlinked. Its path is the last that it had. */
+#define MAPS_LOCKLESS_FILE_DELETED	0x1
 
-/* Record flag: the name is longer than PATH_MAX and was left out. */
-#define MAPS_LOCKLESS_REC_NAME_TOO_LONG	0x10
+/* File flag: the path is longer than PATH_MAX and was left out. */
+#define MAPS_LOCKLESS_FILE_PATH_TOO_LONG	0x2
 
 /*
- * Record flag: a build ID may stand in a part of the file that is not in the
- * page cache now.
+ * File flag: a build ID may stand in a part of the file that is not in the page
+ * cache now.
  */
-#define MAPS_LOCKLESS_REC_BUILD_ID_NOT_RESIDENT	0x20
+#define MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT	0x4
 
-/* Name kind: the VMA has no name. */
+/*
+ * Name kind: the VMA has no name of its own. If it maps a file, maps shows the
+ * file's path.
+ */
 #define MAPS_LOCKLESS_NAME_NONE	0
-
-/*
- * Name kind: the path of the mapped file, seen from the reader's root
- * directory.
- */
-#define MAPS_LOCKLESS_NAME_PATH	1
 
 /*
  * Name kind: given to private anonymous memory by prctl(PR_SET_VMA_ANON_NAME).
  */
-#define MAPS_LOCKLESS_NAME_ANON	2
+#define MAPS_LOCKLESS_NAME_ANON	1
 
 /*
  * Name kind: given to shared anonymous memory by prctl(PR_SET_VMA_ANON_NAME).
  */
-#define MAPS_LOCKLESS_NAME_ANON_SHMEM	3
+#define MAPS_LOCKLESS_NAME_ANON_SHMEM	2
 
 /* Name kind: the heap that brk(2) moves. No bytes. */
-#define MAPS_LOCKLESS_NAME_HEAP	4
+#define MAPS_LOCKLESS_NAME_HEAP	3
 
 /* Name kind: the stack of the main thread. No bytes. */
-#define MAPS_LOCKLESS_NAME_STACK	5
+#define MAPS_LOCKLESS_NAME_STACK	4
 
 /*
  * Name kind: mapped by the kernel, named by it: [vdso], [vvar], [vsyscall],
  * [uprobes].
  */
-#define MAPS_LOCKLESS_NAME_SPECIAL	6
+#define MAPS_LOCKLESS_NAME_SPECIAL	5
 
 /* VMA flag: may be read. r in maps. */
 #define MAPS_LOCKLESS_VMA_READ	0x1ULL
@@ -273,8 +327,11 @@
 /* VMA flag: will be read in random order (MADV_RANDOM). */
 #define MAPS_LOCKLESS_VMA_RAND_READ	0x8000000ULL
 
-/* VMA flag: the architecture's own. On arm64, guarded by BTI. */
-#define MAPS_LOCKLESS_VMA_ARCH_1	0x10000000ULL
+/*
+ * VMA flag: indirect branches must land on marked instructions (arm64,
+ * PROT_BTI).
+ */
+#define MAPS_LOCKLESS_VMA_BTI	0x10000000ULL
 
 /* VMA flag: soft-dirty as a whole, see clear_refs. */
 #define MAPS_LOCKLESS_VMA_SOFTDIRTY	0x20000000ULL
@@ -304,7 +361,7 @@
 #define MAPS_LOCKLESS_VMA_MTE	0x2000000000ULL
 
 /* VMA flag: a file is mapped. Shared anonymous memory has one too. */
-#define MAPS_LOCKLESS_VMA_FILE	0x8000000000000000ULL
+#define MAPS_LOCKLESS_VMA_FILE	0x4000000000ULL
 
 /*
  * What each read(2) returns first: how to go on, and the evidence to judge the
@@ -325,15 +382,19 @@ struct maps_lockless_batch {
 	__u16 header_size;
 	/* Bytes of the whole batch, header included: what read(2) returned. */
 	__u32 size;
-	/* Number of records. */
+	/* Number of records, of any type. */
 	__u32 count;
 	/* MAPS_LOCKLESS_BATCH_*. */
 	__u32 flags;
 	/* MAPS_LOCKLESS_END_*: why the batch ended. */
 	__u32 end_reason;
 	/*
-	 * The file position behind the batch: the address to go on from, or
-	 * MAPS_LOCKLESS_POS_END.
+	 * The address at which the batch begins, a multiple of the page size.
+	 */
+	__u64 begin;
+	/*
+	 * The address to go on from, at which the next batch begins, or
+	 * MAPS_LOCKLESS_NEXT_NONE.
 	 */
 	__u64 next;
 	/*
@@ -348,32 +409,38 @@ struct maps_lockless_batch {
 	__u64 seq_begin;
 	/* The same after the last record was made. */
 	__u64 seq_end;
+	/*
+	 * Number of the request that the batch was made by. 0: none was set on
+	 * this open file. No other request has the number until reboot.
+	 */
+	__u64 request;
 	/* MAPS_LOCKLESS_FIELD_* that this kernel can fill. */
-	__u64 fields;
+	__u64 fields_supported;
 	/* MAPS_LOCKLESS_FIELD_* that were asked for. */
-	__u64 fields_asked;
+	__u64 fields_wanted;
 	/*
 	 * MAPS_LOCKLESS_VMA_* that this kernel reports: another bit at zero
 	 * means nothing.
 	 */
-	__u64 vma_flags;
+	__u64 vma_flags_supported;
 	/* Bytes of a page. */
 	__u32 page_size;
-	/* Zero. */
-	__u32 reserved;
+	/*
+	 * Number of VMAs that the address space has at about this time. No
+	 * evidence of anything.
+	 */
+	__u32 vma_count;
 };
 
 /*
- * A record. type and size open every record, so that unknown types can be
- * skipped.
+ * A VMA. type, fixed_size and size open every record, so that unknown types can
+ * be skipped.  The name's bytes follow the fixed part, padded with zero to a
+ * multiple of 8.
  */
 struct maps_lockless_vma {
 	/* MAPS_LOCKLESS_TYPE_VMA. */
 	__u16 type;
-	/*
-	 * Bytes of the fixed part. Grows in later kernels. Name bytes may
-	 * follow.
-	 */
+	/* Bytes of the fixed part. Grows in later kernels. */
 	__u16 fixed_size;
 	/*
 	 * Bytes of the whole record, a multiple of 8. The next record begins
@@ -385,13 +452,17 @@ struct maps_lockless_vma {
 	 * are zero.
 	 */
 	__u64 valid;
-	/* MAPS_LOCKLESS_REC_* flags. */
+	/* MAPS_LOCKLESS_REC_*. */
 	__u32 flags;
 	/* MAPS_LOCKLESS_NAME_*. */
-	__u32 name_kind;
+	__u16 name_kind;
+	/* Binary logarithm of the bytes of a page of this mapping. */
+	__u8 page_shift;
+	/* Protection key, see pkeys(7). */
+	__u8 pkey;
 	/*
-	 * First address. Never below the end of the record before, nor the page
-	 * a read began at.
+	 * First address. Never below the end of the record before, nor below
+	 * the batch's begin.
 	 */
 	__u64 start;
 	/* First address behind. */
@@ -404,7 +475,40 @@ struct maps_lockless_vma {
 	/* MAPS_LOCKLESS_VMA_*. */
 	__u64 vma_flags;
 	/* Offset in the file of start, in bytes. */
-	__u64 pgoff;
+	__u64 offset;
+	/*
+	 * Where the record of the mapped file begins, counted from the batch's
+	 * first byte. It stands before this one. 0: no file is mapped, or no
+	 * field of files was asked for.
+	 */
+	__u32 file;
+	/* Number of bytes of the name: raw, not terminated, not escaped. */
+	__u32 name_len;
+};
+
+/*
+ * A file that VMAs map.  The path's bytes follow the fixed part, and the build
+ * ID's follow them, each padded with zero to a multiple of 8.
+ */
+struct maps_lockless_file {
+	/* MAPS_LOCKLESS_TYPE_FILE. */
+	__u16 type;
+	/* Bytes of the fixed part. Grows in later kernels. */
+	__u16 fixed_size;
+	/*
+	 * Bytes of the whole record, a multiple of 8. The next record begins
+	 * there.
+	 */
+	__u32 size;
+	/*
+	 * MAPS_LOCKLESS_FIELD_*: which fields below hold something. The others
+	 * are zero.
+	 */
+	__u64 valid;
+	/* MAPS_LOCKLESS_FILE_*. */
+	__u32 flags;
+	/* Number of bytes of the path: raw, not terminated, not escaped. */
+	__u32 path_len;
 	/* Inode number. */
 	__u64 ino;
 	/* Major device number of the file system, as in maps. */
@@ -412,32 +516,50 @@ struct maps_lockless_vma {
 	/* Minor device number of the file system, as in maps. */
 	__u32 dev_minor;
 	/*
-	 * Where the name's bytes begin, counted from the batch's first byte.
-	 * They stand in this record, or in one before it in the same batch.
-	 */
-	__u32 name_off;
-	/* Number of bytes of the name: raw, not terminated, not escaped. */
-	__u32 name_len;
-	/* Where the build ID's bytes begin, as name_off. */
-	__u32 build_id_off;
-	/*
 	 * Number of bytes of the build ID: 1 to 20, or 0 where the file has
 	 * none.
 	 */
 	__u32 build_id_len;
+	/* Zero. */
+	__u32 reserved;
+};
+
+/*
+ * A range of which nothing is known: it may hold mappings that the listing does
+ * not show.
+ */
+struct maps_lockless_unknown {
+	/* MAPS_LOCKLESS_TYPE_UNKNOWN. */
+	__u16 type;
+	/* Bytes of the fixed part. Grows in later kernels. */
+	__u16 fixed_size;
+	/*
+	 * Bytes of the whole record, a multiple of 8. The next record begins
+	 * there.
+	 */
+	__u32 size;
+	/*
+	 * First address. Never below the end of the record before, nor below
+	 * the batch's begin.
+	 */
+	__u64 start;
+	/* First address behind. */
+	__u64 end;
 };
 
 /*
  * What to read from an open file: the argument of ioctl(2) with
- * MAPS_LOCKLESS_IOC_REQUEST.
+ * MAPS_LOCKLESS_SET_REQUEST and MAPS_LOCKLESS_GET_REQUEST.
  */
 struct maps_lockless_request {
 	/*
 	 * Bytes of this struct, as the caller knows it. Grows in later kernels.
 	 */
 	__u64 size;
-	/* MAPS_LOCKLESS_FIELD_* that are wanted. 0: the ranges alone. */
-	__u64 fields;
+	/*
+	 * MAPS_LOCKLESS_FIELD_* that are wanted. 0: MAPS_LOCKLESS_FIELDS_MAPS.
+	 */
+	__u64 fields_wanted;
 	/* MAPS_LOCKLESS_VMA_*: only VMAs that have all of these. */
 	__u64 vma_flags_all;
 	/*
@@ -452,21 +574,74 @@ struct maps_lockless_request {
 	/* Only VMAs that start below this address. 0: all VMAs. */
 	__u64 end;
 	/*
-	 * The most records that one read(2) returns. 0: as many as have room.
+	 * The most mappings that one read(2) returns. 0: as many as have room.
 	 */
 	__u32 max_records;
 	/* Zero. */
 	__u32 reserved;
+	/*
+	 * Answer: the number of the request. No other request has it until
+	 * reboot.
+	 */
+	__u64 request;
 	/* Answer: MAPS_LOCKLESS_FIELD_* that this kernel can fill. */
-	__u64 supported_fields;
+	__u64 fields_supported;
 	/* Answer: MAPS_LOCKLESS_VMA_* that this kernel reports. */
-	__u64 supported_vma_flags;
+	__u64 vma_flags_supported;
 };
 
 /*
- * Sets what later reads of the open file return. Its number is made with the
- * type of the argument's first field, so that it stays while the struct grows.
+ * The state of the address space, without a look at its VMAs: the argument of
+ * ioctl(2) with MAPS_LOCKLESS_GET_STATE.
  */
-#define MAPS_LOCKLESS_IOC_REQUEST	_IOWR(MAPS_LOCKLESS_IOC_TYPE, MAPS_LOCKLESS_IOC_NR, __u64)
+struct maps_lockless_state {
+	/*
+	 * Bytes of this struct, as the caller knows it. Grows in later kernels.
+	 */
+	__u64 size;
+	/* Answer: MAPS_LOCKLESS_STATUS_*. */
+	__u32 status;
+	/* Answer: bytes of a page. */
+	__u32 page_size;
+	/*
+	 * Answer: identity of the address space, as in a batch. 0: no address
+	 * space.
+	 */
+	__u64 mm_id;
+	/* Answer: the address space's change count. Odd: being changed. */
+	__u64 seq;
+	/*
+	 * Answer: number of the request that is set on this open file. 0: none.
+	 */
+	__u64 request;
+	/* Answer: MAPS_LOCKLESS_FIELD_* that this kernel can fill. */
+	__u64 fields_supported;
+	/* Answer: MAPS_LOCKLESS_VMA_* that this kernel reports. */
+	__u64 vma_flags_supported;
+	/*
+	 * Answer: number of VMAs. May be changing, and is no evidence of
+	 * anything.
+	 */
+	__u32 vma_count;
+	/* Zero. */
+	__u32 reserved;
+};
+
+/*
+ * What to do with an open file. The kernel goes by type and number, and by the
+ * size that the argument holds, so that each may grow.
+ */
+
+/* Sets what later reads return. Answers what this kernel supports. */
+#define MAPS_LOCKLESS_SET_REQUEST \
+	_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_SET_REQUEST, struct maps_lockless_request)
+
+/* Tells what later reads return. */
+#define MAPS_LOCKLESS_GET_REQUEST \
+	_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_REQUEST, struct maps_lockless_request)
+
+/* Tells the state of the address space. */
+#define MAPS_LOCKLESS_GET_STATE \
+	_IOWR(PROCFS_IOCTL_MAGIC, MAPS_LOCKLESS_NR_GET_STATE, struct maps_lockless_state)
 
 #endif /* _UAPI_LINUX_MAPS_LOCKLESS_H */

@@ -8,7 +8,7 @@
 
 use crate::{
     bindings,
-    error::{code::EFAULT, from_err_ptr, to_result, Result},
+    error::{code::EAGAIN, from_err_ptr, to_result, Result},
     str::{CStr, CStrExt},
     sync::aref::AlwaysRefCounted,
     types::Opaque,
@@ -43,10 +43,6 @@ unsafe impl AlwaysRefCounted for MappedFile {
     }
 }
 
-/// Where a file stands in memory: an identity for as long as the file is pinned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FileAddr(pub(crate) *const bindings::file);
-
 /// The most bytes that a build ID has.
 pub const BUILD_ID_MAX: usize = bindings::BUILD_ID_SIZE_MAX as usize;
 
@@ -58,14 +54,6 @@ pub enum BuildId {
     None,
     /// It may have one in a part that is not in the page cache.
     NotResident,
-}
-
-/// A file's path, and whether the file was unlinked.
-pub struct UserPath<'buf> {
-    /// The path as seen from the current task's root directory, without any mark.
-    pub bytes: &'buf [u8],
-    /// Whether `d_path` would have marked the path with " (deleted)".
-    pub deleted: bool,
 }
 
 /// The identity of the inode that user space takes a file for.
@@ -86,19 +74,6 @@ impl MappedFile {
         self.0.get()
     }
 
-    /// Returns where the file stands in memory.
-    #[inline]
-    pub fn addr(&self) -> FileAddr {
-        FileAddr(self.as_ptr())
-    }
-
-    /// Whether this file and another are open files of the same contents.
-    pub fn same_contents(&self, other: &Self) -> bool {
-        // SAFETY: By the type invariants both files have references. The field is set when a file
-        // is opened and stays.
-        unsafe { (*self.as_ptr()).f_mapping == (*other.as_ptr()).f_mapping }
-    }
-
     /// Returns the build ID that stands in the file's ELF notes.
     ///
     /// Looks at what is in the page cache alone, and does not sleep.
@@ -108,20 +83,20 @@ impl MappedFile {
         // SAFETY: By the type invariants the file has a reference. `bytes` has room for the
         // longest build ID, and the function tells its size in `size`.
         match to_result(unsafe {
-            bindings::build_id_parse_file_nofault(self.as_ptr(), bytes.as_mut_ptr(), &mut size)
+            bindings::build_id_parse_resident(self.as_ptr(), bytes.as_mut_ptr(), &mut size)
         }) {
             Ok(()) => BuildId::Found(bytes, size as usize),
-            Err(EFAULT) => BuildId::NotResident,
+            Err(EAGAIN) => BuildId::NotResident,
             Err(_) => BuildId::None,
         }
     }
 
-    /// Writes the file's path into `buf`.
+    /// Writes the file's path into `buf`, as seen from the current task's root directory. The path
+    /// has no mark where the file was unlinked.
     ///
     /// Does not sleep. Fails with `ENAMETOOLONG` where `buf` is too short.
-    pub fn user_path<'buf>(&self, buf: &'buf mut [u8]) -> Result<UserPath<'buf>> {
+    pub fn user_path<'buf>(&self, buf: &'buf mut [u8]) -> Result<&'buf [u8]> {
         let len = i32::try_from(buf.len()).unwrap_or(i32::MAX);
-        let mut deleted = false;
         // SAFETY: By the type invariants the file has a reference, and a file owns its path. `buf`
         // may be written for `len` bytes.
         let name = from_err_ptr(unsafe {
@@ -129,16 +104,27 @@ impl MappedFile {
                 bindings::file_user_path(self.as_ptr()),
                 buf.as_mut_ptr().cast(),
                 len,
-                &mut deleted,
             )
         })?;
         // SAFETY: On success the function returns a string that ends with NUL and lies within
         // `buf`, which stays borrowed for `'buf`.
-        let name = unsafe { CStr::from_char_ptr(name) };
-        Ok(UserPath {
-            bytes: name.to_bytes(),
-            deleted,
-        })
+        Ok(unsafe { CStr::from_char_ptr(name) }.to_bytes())
+    }
+
+    /// Whether `d_path` would mark the file's path with " (deleted)".
+    pub fn user_path_deleted(&self) -> bool {
+        // SAFETY: By the type invariants the file has a reference, and a file owns its path.
+        unsafe { bindings::d_path_deleted(bindings::file_user_path(self.as_ptr())) }
+    }
+
+    /// Returns the binary logarithm of the bytes of a page where the file is mapped, or [`None`] where
+    /// only the driver of a device knows.
+    pub fn page_shift(&self) -> Option<u8> {
+        // SAFETY: By the type invariants the file has a reference.
+        match unsafe { bindings::mapped_file_page_shift(self.as_ptr()) } {
+            0 => None,
+            shift => Some(shift as u8),
+        }
     }
 
     /// Returns what identifies the file's inode.

@@ -13,14 +13,18 @@
 //! * A lookup is one walk from the root of the tree to an address. It finds the entry or the gap
 //!   there. To step on to the next entry in the tree, as `mas_find()` does, could miss what is
 //!   merged or moved between the walk and the step.
+//! * A gap is believed where `mtree_copy_leaf()` saw no boundary of it move, and where
+//!   `mm->maps_free_seq` has not moved since before the walk. The counter moves after each erasure
+//!   from the tree and before the next store to it, which is what that function asks for.
 //! * Every field is copied once, by a volatile load, then `mm->maps_free_seq` is read again.
 //!   Unmoved since before the lookup, it proves that the VMA had not been freed when the last
 //!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
 //!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
 //! * What a copied pointer points to is looked at after the proof only. A file is the exception:
 //!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
-//! * The number of attempts is fixed. There is no wait and no lock. (A walk begins anew where a
-//!   node that it came to was replaced meanwhile, as every RCU walk of a maple tree does.)
+//! * A file's address and the value of `mm->maps_free_seq` with which it was proved to be mapped
+//!   are its identity, pinned or not ([`FileId`]).
+//! * The number of attempts is fixed, whatever made one fail. There is no wait and no lock.
 //!
 //! The proof is about whose data it is. It is not about consistency: a VMA that is changed in place
 //! while it is copied tears. Writers lock a VMA before they change it, by `vm_lock_seq`, so that
@@ -29,7 +33,7 @@
 use super::{virt::vm_flags_t, MmWithUser};
 use crate::{
     bindings,
-    fs::{FileAddr, MappedFile},
+    fs::MappedFile,
     page::PAGE_SIZE,
     prelude::*,
     str::CStrExt,
@@ -40,10 +44,10 @@ use crate::{
         rcu,
     },
 };
-use core::{marker::PhantomData, ptr, ptr::NonNull};
+use core::{marker::PhantomData, mem::MaybeUninit, ptr, ptr::NonNull};
 
-/// How often a VMA is looked up before it is given up as unproved.
-const ATTEMPTS: u32 = 4;
+/// How often an address is looked up before it is given up as unproved.
+const ATTEMPTS: u32 = 8;
 
 /// The VMAs of an address space, for as long as an RCU section lasts.
 pub struct LocklessVmas<'rcu> {
@@ -61,18 +65,35 @@ pub trait Wanted {
     /// Whether the files of these VMAs are wanted.
     fn file(&self) -> bool;
 
-    /// Where the caller has a file that it has pinned already.
-    fn pinned(&self, file: FileAddr) -> Option<usize>;
+    /// Where the caller has noted a file that it has met already.
+    fn known(&self, file: FileId) -> Option<usize>;
+}
+
+/// The identity of a file that an address space maps: where the file stands in memory, and the
+/// `maps_free_seq` of the address space with which it was proved to be mapped.
+///
+/// Two that are equal are of one file, for the same address space, though nobody has pinned it in
+/// between. With the first proof a VMA of the address space held a reference to the file. `vm_file`
+/// does not change as long as a VMA is in the tree. To drop the reference, the VMA must be freed,
+/// before which the counter moves; so with the second proof, which found the counter unmoved, the
+/// file was still the one at this address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    addr: *const bindings::file,
+    freed: usize,
 }
 
 /// What a lookup finds at an address.
 pub enum Lookup<'rcu> {
     /// A VMA.
     Vma(FoundVma<'rcu>),
-    /// Nothing is mapped up to this address.
-    Gap(usize),
-    /// Nothing is mapped from there on.
-    End,
+    /// Nothing is mapped up to this address, or, where there is none, from there on.
+    ///
+    /// Each address in between was unmapped at some moment of the lookup.
+    Gap(Option<usize>),
+    /// It could not be proved that nothing is mapped up to this address, or, where there is none,
+    /// from there on.
+    Unknown(Option<usize>),
 }
 
 /// A range of the maple tree, and what could be proved of the VMA in it.
@@ -98,15 +119,17 @@ pub enum VmaFields<'rcu> {
 /// Copies of a VMA's fields that were proved to be of a VMA of the mm.
 pub struct ProvedVma<'rcu> {
     /// Whether no change was seen: the VMA's own idea of its range is the maple tree's, and no
-    /// writer held its lock. On weakly ordered machines a writer who has only begun may be missed:
-    /// this is a hint, and `maps_change_seq` the proof.
+    /// writer but fork(2), which changes nothing, held its lock. On weakly ordered machines a writer
+    /// who has only begun may be missed: this is a hint, and `maps_change_seq` the proof.
     pub stable: bool,
     /// `vm_flags`.
     pub flags: vm_flags_t,
     /// `vm_pgoff`, in pages.
     pub pgoff: usize,
-    /// `vm_file`, pinned.
+    /// `vm_file`.
     pub file: VmaFile,
+    /// Whether its pages are of the size that the file tells, and not of the ordinary size.
+    pub page_size_of_file: bool,
     /// The name that `prctl(PR_SET_VMA_ANON_NAME)` gave it.
     pub anon_name: Option<&'rcu CStr>,
     /// The name of a special mapping.
@@ -119,11 +142,12 @@ pub enum VmaFile {
     None,
     /// It maps one, and [`Wanted::file`] says that it is not wanted.
     Unwanted,
-    /// The one that the caller has pinned already and calls by this number.
+    /// The one that the caller has met already and calls by this number.
     Known(usize),
-    /// Another one, with a reference to it. To drop it may put off the file's `->release` until the
-    /// current task returns to user space.
-    Pinned(ARef<MappedFile>),
+    /// Another one, with a reference to it. As long as it is kept, it keeps what the file keeps: an
+    /// inode's write access, a mount, a device that may be opened once. To drop it may put off the
+    /// file's `->release` until the current task returns to user space.
+    Pinned(FileId, ARef<MappedFile>),
 }
 
 /// The mapping that the architecture shows in every address space, such as `[vsyscall]`.
@@ -174,32 +198,58 @@ impl<'rcu> LocklessVmas<'rcu> {
     /// not wanted. One that is being mapped, unmapped or moved may be missed, or found under either
     /// range.
     pub fn lookup(&self, addr: usize, wanted: &impl Wanted) -> Lookup<'rcu> {
-        let mut attempt = 1;
-        loop {
-            let freed = self.free_seq().load(Acquire);
-            let (start, end, vma) = match self.walk(addr) {
-                Walked::Vma(start, end, vma) => (start, end, vma),
-                Walked::Gap(end) => return Lookup::Gap(end),
-                Walked::End => return Lookup::End,
-            };
+        // What is told where nothing else is known.
+        let mut lookup = Lookup::Unknown(Some(addr.saturating_add(PAGE_SIZE)));
+        for attempt in 1..=ATTEMPTS {
             let last = attempt == ATTEMPTS;
+            let freed = self.free_seq().load(Acquire);
+            let Some(Entry {
+                start,
+                last: last_index,
+                moved,
+                vma,
+            }) = self.walk(addr)
+            else {
+                continue;
+            };
+            let end = last_index.checked_add(1);
+            let Some(vma) = vma else {
+                // Orders the copy of the leaf before the load that proves it. Pairs with
+                // `mm_maps_free_begin()`.
+                smp_mb(Read);
+                if !moved && self.free_seq().load(Relaxed) == freed {
+                    return Lookup::Gap(end);
+                }
+                lookup = Lookup::Unknown(end);
+                continue;
+            };
+            let end = end.unwrap_or(usize::MAX);
             // A VMA whose lock is held now, or taken until this is looked at again, may change
             // while it is copied. If it was dropped between these two loads, it has changed.
             let lock_seq = vma.lock_seq();
-            let locked = lock_seq == self.lock_seq();
+            let locked = lock_seq == self.lock_seq() && !self.is_forks(lock_seq);
             smp_mb(Read);
-            let copy = vma.copy(wanted, last);
+            let copy = vma.copy(wanted, last, freed);
             // Orders the copies before the loads that prove them. Pairs with `smp_wmb()` in
             // `mm_maps_free_begin()`.
             smp_mb(Read);
             let proved = self.free_seq().load(Relaxed) == freed;
-            let stable = !locked && vma.lock_seq() == lock_seq && vma.has_range(start, end);
+            let lock_seq_after = vma.lock_seq();
+            if lock_seq_after != lock_seq && self.is_forks(lock_seq_after) && !last {
+                // fork(2) came to it meanwhile, or another writer before fork(2) did: the next
+                // attempt knows.
+                lookup = Lookup::Vma(FoundVma {
+                    start,
+                    end,
+                    vma: VmaFields::Unproved,
+                });
+                continue;
+            }
+            let stable = !locked && lock_seq_after == lock_seq && vma.has_range(start, end);
             // A VMA that is not wanted may have become so a moment ago, and only a part of what
             // the tree had in it: to leave all of that out takes one that does not change.
-            if last || (proved && (stable || copy.wanted)) {
-                let vma = if !proved {
-                    VmaFields::Unproved
-                } else if stable && !copy.wanted {
+            if proved && (last || stable || copy.wanted) {
+                let vma = if stable && !copy.wanted {
                     VmaFields::Unwanted
                 } else {
                     // SAFETY: The counter has not moved since before the walk from the root.
@@ -207,8 +257,13 @@ impl<'rcu> LocklessVmas<'rcu> {
                 };
                 return Lookup::Vma(FoundVma { start, end, vma });
             }
-            attempt += 1;
+            lookup = Lookup::Vma(FoundVma {
+                start,
+                end,
+                vma: VmaFields::Unproved,
+            });
         }
+        lookup
     }
 
     fn free_seq(&self) -> &Atomic<usize> {
@@ -226,57 +281,69 @@ impl<'rcu> LocklessVmas<'rcu> {
         }
     }
 
+    /// Whether a `vm_lock_seq` is that of the last time that fork(2) held the `mmap_lock`.
+    fn is_forks(&self, lock_seq: u32) -> bool {
+        // SAFETY: The field is valid for as long as the mm is borrowed. C code writes it by
+        // `WRITE_ONCE()`.
+        let fork_seq = unsafe {
+            Atomic::<u64>::from_ptr(&raw mut (*self.mm.as_raw()).__bindgen_anon_1.maps_fork_seq)
+        }
+        .load(Relaxed);
+        // `mm_lock_seq` is the lower half of the change count. The same half of another hold is
+        // 2^32 away.
+        fork_seq as u32 == lock_seq && self.mm.maps_change_seq().wrapping_sub(fork_seq) < 1 << 31
+    }
+
     /// Walks from the root of the maple tree to the entry, or the gap, at `addr`.
-    fn walk(&self, addr: usize) -> Walked<'rcu> {
-        let mut mas = bindings::ma_state {
-            // SAFETY: The mm is borrowed, so its field may be pointed to.
-            tree: unsafe { &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt },
-            index: addr,
-            last: addr,
-            node: ptr::null_mut(),
-            status: bindings::maple_status_ma_start,
-            min: 0,
-            max: usize::MAX,
-            alloc: ptr::null_mut(),
-            mas_flags: 0,
-            store_type: bindings::store_type_wr_invalid,
-            ..Default::default()
+    ///
+    /// Returns [`None`] where a node on the way was replaced meanwhile.
+    fn walk(&self, addr: usize) -> Option<Entry<'rcu>> {
+        let mut leaf = MaybeUninit::<bindings::maple_leaf_copy>::uninit();
+        let leaf = leaf.as_mut_ptr();
+        // SAFETY: The mm is borrowed, so its tree may be pointed to. The tree is in RCU mode,
+        // because `mm_users` is not zero and so `exit_mmap()` has not run, and `self._rcu` shows
+        // that the RCU read lock is held.
+        let copied = unsafe {
+            let tree = &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt;
+            bindings::mtree_copy_leaf(tree, addr, 1, leaf)
         };
-        // SAFETY: The tree is in RCU mode, because `mm_users` is not zero and so `exit_mmap()` has
-        // not run, and `self._rcu` shows that the RCU read lock is held.
-        let entry = unsafe { bindings::mas_walk(&mut mas) };
-        // The walk compares a pivot with the address and may load it once more for the range: a
-        // store between the two can make the range end before the address. What was compared held
-        // for the address's page, so that is what is told then, and the way goes on.
-        let end = if mas.last >= addr {
-            mas.last.saturating_add(1)
-        } else {
-            addr.saturating_add(PAGE_SIZE)
-        };
-        match NonNull::new(entry.cast::<bindings::vm_area_struct>()) {
-            None if mas.last == usize::MAX => Walked::End,
-            None => Walked::Gap(end),
-            // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU section.
-            Some(ptr) => Walked::Vma(
-                mas.index.min(addr),
-                end,
-                UnlockedVma {
+        // SAFETY: The function has filled in the first entry where it returns true.
+        copied.then(|| unsafe {
+            Entry {
+                start: (*leaf).start,
+                last: (*leaf).last[0],
+                moved: (*leaf).moved & 1 != 0,
+                // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU
+                // section.
+                vma: NonNull::new((*leaf).entry[0].cast()).map(|ptr| UnlockedVma {
                     ptr,
                     _rcu: PhantomData,
-                },
-            ),
-        }
+                }),
+            }
+        })
     }
 }
 
-/// What a walk through the maple tree comes to. See [`Lookup`].
-enum Walked<'rcu> {
-    Vma(usize, usize, UnlockedVma<'rcu>),
-    Gap(usize),
-    End,
+/// An entry of the maple tree, or a gap in it.
+struct Entry<'rcu> {
+    /// First address.
+    start: usize,
+    /// Last address. The address that was looked up lies in between.
+    last: usize,
+    /// Whether the range changed while it was copied.
+    moved: bool,
+    /// The VMA. [`None`] in a gap.
+    vma: Option<UnlockedVma<'rcu>>,
 }
 
 impl MmWithUser {
+    /// Returns the address behind the last that user space can map.
+    pub fn task_size(&self) -> usize {
+        // SAFETY: The field is valid as `self` is a reference. execve(2) sets it before the mm is
+        // that of a process.
+        unsafe { (*self.as_raw()).__bindgen_anon_1.task_size }
+    }
+
     /// Returns what tells the heap and the stack from other mappings, at this moment.
     pub fn label_bounds(&self) -> LabelBounds {
         let mm = self.as_raw();
@@ -315,6 +382,24 @@ impl MmWithUser {
 }
 
 impl super::Mm {
+    /// Whether a task uses the address space, at this moment.
+    pub fn has_users(&self) -> bool {
+        // SAFETY: The field, an `atomic_t`, is valid as `self` is a reference.
+        let users = unsafe {
+            Atomic::<i32>::from_ptr((&raw mut (*self.as_raw()).__bindgen_anon_1.mm_users).cast())
+        };
+        users.load(Relaxed) != 0
+    }
+
+    /// Returns the number of VMAs at about this moment.
+    pub fn map_count(&self) -> u32 {
+        // SAFETY: The field is valid as `self` is a reference. It may change at any time: volatile,
+        // as `READ_ONCE()`.
+        let count =
+            unsafe { (&raw const (*self.as_raw()).__bindgen_anon_1.map_count).read_volatile() };
+        count.max(0) as u32
+    }
+
     /// Returns a number that no other address space has had since boot. The first call gives it.
     pub fn maps_id(&self) -> u64 {
         static LAST: Atomic<i64> = Atomic::new(0);
@@ -376,7 +461,9 @@ struct UnprovedVma<'rcu> {
 
 impl<'rcu> UnlockedVma<'rcu> {
     /// Copies the fields. Pins the file where the VMA is wanted, or `always`.
-    fn copy(&self, wanted: &impl Wanted, always: bool) -> UnprovedVma<'rcu> {
+    ///
+    /// `freed` is the `maps_free_seq` that they will be proved with.
+    fn copy(&self, wanted: &impl Wanted, always: bool, freed: usize) -> UnprovedVma<'rcu> {
         let vma = self.ptr.as_ptr();
         // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
         // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
@@ -390,7 +477,7 @@ impl<'rcu> UnlockedVma<'rcu> {
                 flags,
                 pgoff: (&raw const (*vma).vm_pgoff).read_volatile(),
                 file: if is_wanted || always {
-                    self.pin_file(FileAddr(file), wanted)
+                    self.pin_file(file, wanted, freed)
                 } else {
                     VmaFile::Unwanted
                 },
@@ -425,15 +512,15 @@ impl<'rcu> UnlockedVma<'rcu> {
 
     /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be. `seen`
     /// is what it pointed to a moment ago.
-    fn pin_file(&self, seen: FileAddr, wanted: &impl Wanted) -> VmaFile {
-        if seen.0.is_null() {
+    fn pin_file(&self, seen: *const bindings::file, wanted: &impl Wanted, freed: usize) -> VmaFile {
+        if seen.is_null() {
             return VmaFile::None;
         }
         if !wanted.file() {
             return VmaFile::Unwanted;
         }
-        if let Some(place) = wanted.pinned(seen) {
-            // The caller's reference keeps the memory from being another file.
+        let id = FileId { addr: seen, freed };
+        if let Some(place) = wanted.known(id) {
             return VmaFile::Known(place);
         }
         // SAFETY: By the type invariants the field may be pointed to.
@@ -443,8 +530,9 @@ impl<'rcu> UnlockedVma<'rcu> {
         // returns null where the file is dead or the pointer has changed.
         let file = unsafe { bindings::get_file_active(field) };
         match NonNull::new(file) {
-            // SAFETY: The function made a reference, which the `ARef` takes.
-            Some(file) => VmaFile::Pinned(unsafe { ARef::from_raw(file.cast()) }),
+            // SAFETY: The function made a reference, which the `ARef` takes. It is to the file that
+            // `vm_file` points to now, which is the one that was seen if the VMA is not freed.
+            Some(file) => VmaFile::Pinned(id, unsafe { ARef::from_raw(file.cast()) }),
             // A dead file is that of a freed VMA: the proof will fail.
             None => VmaFile::None,
         }
@@ -475,8 +563,13 @@ impl<'rcu> UnprovedVma<'rcu> {
         let special = unsafe {
             bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
         };
+        // SAFETY: Not null, it is the operations of a VMA that was in the tree within this RCU
+        // section. Modules are unloaded after an RCU grace period.
+        let vm_ops = unsafe { self.vm_ops.as_ref() };
         ProvedVma {
             stable,
+            // To call it would have the VMA looked at once more.
+            page_size_of_file: vm_ops.is_some_and(|ops| ops.pagesize.is_some()),
             flags: self.flags,
             pgoff: self.pgoff,
             file: self.file,

@@ -10,12 +10,13 @@ use super::{
 };
 use crate::{
     invariants::Listing,
-    raw::{HEADER, Lockless, MAPS},
+    raw::{FILE_FIELDS, FILE_RECORD, HEADER, Lockless, MAPS, RECORD},
     shapes::PAGE,
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
 use std::{
+    ops::Range,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -27,8 +28,10 @@ use std::{
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// More than CPUs, so that some are preempted within a lookup.
 const READERS: usize = 3;
-/// A buffer that has room for one record with a short name, and not for two without.
-const ONE_RECORD: usize = HEADER + size_of::<maps_lockless_vma>() + 64;
+/// A buffer that has room for one mapping with a short name and no file's record, and not for two without.
+const ONE_RECORD: usize = HEADER + RECORD + 64;
+/// The same for mappings of files, with their records.
+const ONE_WITH_FILE: usize = ONE_RECORD + FILE_RECORD;
 /// How long to read at least,
 const TIME: Duration = Duration::from_millis(1000);
 /// and at most, for an outcome that has not been seen yet. The clock of an emulated machine may run far
@@ -44,9 +47,17 @@ struct Window {
     start: u64,
 }
 
+/// What was read.
+struct Seen {
+    listing: Listing,
+    pieces: Vec<Piece>,
+    /// Ranges of which nothing is known.
+    unknown: Vec<Range<u64>>,
+}
+
 impl Window {
     /// Of so many places, with a buffer of so many bytes. A batch has `max_records`, or as many as
-    /// have room.
+    /// have room. Files are told where the effect shows them, or there is room for many.
     fn new(
         effect: &Effect,
         mutator: &Mutator,
@@ -61,7 +72,12 @@ impl Window {
             Arena::Stack => (0, 0),
         };
         let end = base + (places - 1) * effect.stride() + effect.pages * PAGE + behind;
+        let files = match effect.files || size == MAX {
+            true => FILE_FIELDS,
+            false => 0,
+        };
         let request = maps_lockless_request {
+            fields_wanted: MAPS.fields_wanted & (!FILE_FIELDS | files),
             start: (base - below) as u64,
             end: end as u64,
             max_records,
@@ -80,40 +96,55 @@ impl Window {
         effect: &Effect,
         batches: usize,
         meanwhile: impl FnOnce() -> Result<()>,
-    ) -> Result<Option<(Listing, Vec<Piece>)>> {
-        let mut listing = Listing::from(self.start);
-        let mut pieces = Vec::new();
+    ) -> Result<Option<Seen>> {
+        let mut seen = Seen {
+            listing: Listing::of(self.start),
+            pieces: Vec::new(),
+            unknown: Vec::new(),
+        };
         self.file.seek(0)?;
-        let mut read = |listing: &mut Listing| {
+        let mut read = |seen: &mut Seen| {
             let batch = self.file.batch(self.size)?;
-            listing.add(batch.bytes())?;
-            pieces.extend(batch.vmas()?.iter().map(|vma| Piece::new(effect, vma)));
+            seen.listing.add(batch.bytes())?;
+            let vmas = batch.vmas()?;
+            seen.pieces
+                .extend(vmas.iter().map(|vma| Piece::new(effect, vma)));
+            for range in batch.batch()?.unknown() {
+                seen.unknown.push(range?);
+            }
             anyhow::Ok(())
         };
         for _ in 0..batches {
-            if listing.is_over() {
+            if seen.listing.is_over() {
                 return Ok(None);
             }
-            read(&mut listing)?;
+            read(&mut seen)?;
         }
         meanwhile()?;
-        while !listing.is_over() {
-            read(&mut listing)?;
+        while !seen.listing.is_over() {
+            read(&mut seen)?;
         }
-        ensure!(listing.is_complete(), "the mutator ended");
-        Ok(Some((listing, pieces)))
+        ensure!(seen.listing.is_complete(), "the mutator ended");
+        Ok(Some(seen))
     }
 }
 
-/// The pieces of a place. The pages beside it that stay mapped must be there.
-fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<&'a Piece>> {
+/// The pieces of a place. The pages beside it that stay mapped must be there. [`None`] where nothing is known
+/// of a part of it all.
+fn of_place<'a>(effect: &Effect, seen: &'a Seen, start: u64) -> Result<Option<Vec<&'a Piece>>> {
     let page = PAGE as u64;
     let end = start + (effect.pages * PAGE) as u64;
+    let pieces = &seen.pieces;
     let stay = match effect.arena {
         Arena::Mapped => vec![start - page, end],
         Arena::Heap => (1..=HEAP_BELOW as u64).map(|i| start - i * page).collect(),
         Arena::Stack => Vec::new(),
     };
+    let all = stay.iter().copied().min().unwrap_or(start).min(start)..end + page;
+    let meets = |range: &Range<u64>| range.start < all.end && range.end > all.start;
+    if seen.unknown.iter().any(meets) {
+        return Ok(None);
+    }
     for stays in stay {
         let there = pieces.iter().any(|piece| match effect.arena {
             // The heap's last page below may be one mapping with what is in the place.
@@ -126,25 +157,31 @@ fn of_place<'a>(effect: &Effect, pieces: &'a [Piece], start: u64) -> Result<Vec<
         );
     }
     let within = |piece: &&Piece| piece.start < end && piece.end > start;
-    Ok(pieces.iter().filter(within).collect())
+    Ok(Some(pieces.iter().filter(within).collect()))
 }
 
-/// The change after each of the listing's batches, which have one record each.
+/// The change after each of the listing's batches, which have one mapping each.
 fn between_batches(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
     let mutator = Mutator::start(effect, Drive::ByHand)?;
     let base = mutator.shared.base.load(SeqCst) as u64;
     // A batch that has what was asked for ends at once, one without room behind the gap that follows.
-    for (size, max_records) in [(MAX, 1), (ONE_RECORD, 0)] {
+    let one = match effect.files {
+        true => ONE_WITH_FILE,
+        false => ONE_RECORD,
+    };
+    for (size, max_records) in [(MAX, 1), (one, 0)] {
         for batches in 0.. {
             mutator.reset()?;
             let mut window = Window::new(effect, &mutator, 1, size, max_records)?;
             at_rest(effect, &mut window)?;
             let listed = window.list(effect, batches, || mutator.change())?;
-            let Some((listing, pieces)) = listed else {
+            let Some(seen) = listed else {
                 break;
             };
-            let pieces = of_place(effect, &pieces, base)?;
-            tally.add(&listing, &pieces, base, Mode::Between)?;
+            let pieces = of_place(effect, &seen, base)?;
+            let pieces =
+                pieces.context("nothing changes during a read, and something is unknown")?;
+            tally.add(&seen.listing, &pieces, base, Mode::Between)?;
             at_rest(effect, &mut window)?;
         }
     }
@@ -158,7 +195,7 @@ fn at_rest(effect: &Effect, window: &mut Window) -> Result<()> {
             .list(effect, 0, || Ok(()))?
             .context("over before it began")
     };
-    let ((first, _), (second, _)) = (list()?, list()?);
+    let (first, second) = (list()?.listing, list()?.listing);
     ensure!(
         first.agrees(&second)?,
         "at rest: {first:?}, then {second:?}"
@@ -183,7 +220,7 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
                     let mut window = Window::new(effect, &mutator, effect.places(), MAX, 0)?;
                     let mut earlier: Option<Listing> = None;
                     while !stop.load(SeqCst) {
-                        let (listing, samples) = sample(effect, &mutator, &mut window)?;
+                        let (listing, samples, unknown) = sample(effect, &mutator, &mut window)?;
                         let agrees = match &earlier {
                             Some(earlier) => earlier.agrees(&listing)?,
                             None => false,
@@ -191,7 +228,8 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
                         let mut tally = lock()?;
                         tally.listings += 1;
                         tally.agreed += u64::from(agrees);
-                        tally.left_out += (effect.places() - samples.len()) as u64;
+                        tally.unknown += unknown;
+                        tally.left_out += (effect.places() - samples.len()) as u64 - unknown;
                         for (base, pieces) in samples {
                             let pieces: Vec<_> = pieces.iter().collect();
                             tally.add(&listing, &pieces, base, Mode::Within)?;
@@ -224,29 +262,33 @@ fn within_a_batch(effect: &'static Effect, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Lists a window once. Returns the places that were not made anew meanwhile, and their pieces.
+/// Lists a window once. Returns the places that were not made anew meanwhile, and their pieces; and of how many
+/// places something is unknown.
 #[expect(clippy::type_complexity, reason = "said once")]
 fn sample(
     effect: &Effect,
     mutator: &Mutator,
     window: &mut Window,
-) -> Result<(Listing, Vec<(u64, Vec<Piece>)>)> {
+) -> Result<(Listing, Vec<(u64, Vec<Piece>)>, u64)> {
     let epochs = &mutator.shared.epochs[..effect.places()];
     let load = || -> Vec<u32> { epochs.iter().map(|epoch| epoch.load(SeqCst)).collect() };
     let before = load();
     let listed = window.list(effect, 0, || Ok(()))?;
-    let (listing, pieces) = listed.context("over before it began")?;
+    let seen = listed.context("over before it began")?;
     let after = load();
     let base = mutator.shared.base.load(SeqCst);
-    let mut samples = Vec::new();
+    let (mut samples, mut unknown) = (Vec::new(), 0);
     for (place, epoch) in before.iter().enumerate() {
         let start = (base + place * effect.stride()) as u64;
-        let pieces = of_place(effect, &pieces, start)?;
+        let Some(pieces) = of_place(effect, &seen, start)? else {
+            unknown += 1;
+            continue;
+        };
         if *epoch == after[place] && epoch % 2 == 0 {
             samples.push((start, pieces.into_iter().cloned().collect()));
         }
     }
-    Ok((listing, samples))
+    Ok((seen.listing, samples, unknown))
 }
 
 /// Shows an effect in both ways, and prints what was seen how often.

@@ -27,8 +27,6 @@ pub enum Kind {
     Rest,
     /// What it has only during one, or never. Never shown by a listing that is proved consistent.
     Torn,
-    /// As torn, and not within one batch.
-    Between,
     /// A record whose offset in the file is another than that of its start, `0-4@2`. It must be marked
     /// unstable. The place's records are another outcome besides.
     Offset,
@@ -57,10 +55,6 @@ pub const fn rest(name: &'static str, pattern: &'static str) -> Outcome {
 
 pub const fn torn(name: &'static str, pattern: &'static str) -> Outcome {
     Outcome::new(name, pattern, Kind::Torn)
-}
-
-pub const fn between(name: &'static str, pattern: &'static str) -> Outcome {
-    Outcome::new(name, pattern, Kind::Between)
 }
 
 pub const fn offset(name: &'static str, pattern: &'static str) -> Outcome {
@@ -93,10 +87,10 @@ pub struct Effect {
     pub show: fn(&Vma<'_>) -> String,
     /// Whether offsets in files are looked at.
     pub offsets: bool,
+    /// Whether the files that are mapped are looked at.
+    pub files: bool,
     /// Whether the change count moves with the change.
     pub counted: bool,
-    /// Whether a record that is marked unstable must be seen.
-    pub marked: bool,
     pub outcomes: &'static [Outcome],
 }
 
@@ -110,8 +104,8 @@ pub const EFFECT: Effect = Effect {
     change: |_| true,
     show: permissions,
     offsets: false,
+    files: false,
     counted: true,
-    marked: false,
     outcomes: &[],
 };
 
@@ -170,19 +164,29 @@ pub fn account(vma: &Vma<'_>) -> String {
     }
 }
 
-/// Shows permissions and the name or label. Of a path it shows what follows the last `-`.
+/// Shows permissions and the name or label.
 pub fn name(vma: &Vma<'_>) -> String {
     let text = String::from_utf8_lossy(vma.name);
     let name = match vma.fields.name_kind {
         MAPS_LOCKLESS_NAME_NONE => "".into(),
         MAPS_LOCKLESS_NAME_HEAP => "[heap]".into(),
         MAPS_LOCKLESS_NAME_STACK => "[stack]".into(),
-        MAPS_LOCKLESS_NAME_PATH => format!("={}", text.rsplit('-').next().unwrap_or_default()),
         _ => format!("={text}"),
     };
-    let deleted = match vma.fields.flags & MAPS_LOCKLESS_REC_DELETED {
-        0 => "",
-        _ => "(deleted)",
+    permissions(vma) + &name
+}
+
+/// Shows permissions, what follows the last `-` of the file's path, and whether the file was unlinked.
+pub fn path(vma: &Vma<'_>) -> String {
+    let Some(file) = &vma.file else {
+        return permissions(vma);
     };
-    permissions(vma) + &name + deleted
+    let text = String::from_utf8_lossy(file.path);
+    let path = text.rsplit('-').next().unwrap_or_default();
+    let deleted = match file.deleted() {
+        Some(true) => "(deleted)",
+        Some(false) => "",
+        None => "(?)",
+    };
+    format!("{}={path}{deleted}", permissions(vma))
 }

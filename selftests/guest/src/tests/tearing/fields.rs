@@ -3,7 +3,7 @@
 //! What mappings are: T8 to T11, and fork(2), which leaves them as they are: T14.
 
 use super::{
-    effect::{Arena, EFFECT, Effect, between, flags, name, rest, torn},
+    effect::{Arena, EFFECT, Effect, flags, name, path, rest, torn},
     mutator::{NONE, R, RW, RX},
 };
 use nix::libc::MADV_DONTFORK;
@@ -112,18 +112,20 @@ pub const STACK_GROWS: Effect = Effect {
     ..EFFECT
 };
 
-/// Within a batch, both mappings share the path that was found first.
+/// Both mappings refer to one record of the file, and so show the same. A batch has another one where mappings
+/// were freed in between, and the next batch has another one anyway.
 pub const RENAME_ONE_FILE: Effect = Effect {
     name: "T11 rename of an open file that is mapped twice",
     pages: 3,
     before: |place| place.map_own_file([0, 2], false),
     change: |place| place.rename_own_file(),
-    show: name,
+    show: path,
+    files: true,
     counted: false,
     outcomes: &[
         rest("Before", "0-1:r=before 2-3:r=before"),
         rest("After", "0-1:r=after 2-3:r=after"),
-        between("BeforeThenAfter", "0-1:r=before 2-3:r=after"),
+        torn("BeforeThenAfter", "0-1:r=before 2-3:r=after"),
     ],
     ..EFFECT
 };
@@ -145,7 +147,7 @@ pub const UNLINK_ONE_FILE: Effect = Effect {
     outcomes: &[
         rest("Before", "0-1:r=before 2-3:r=before"),
         rest("After", "0-1:r=before(deleted) 2-3:r=before(deleted)"),
-        between("BeforeThenAfter", "0-1:r=before 2-3:r=before(deleted)"),
+        torn("BeforeThenAfter", "0-1:r=before 2-3:r=before(deleted)"),
     ],
     ..RENAME_ONE_FILE
 };
@@ -167,7 +169,6 @@ pub const FORK: Effect = Effect {
     before: |place| place.map(0..3, RW) && place.map_file(3..6, R),
     change: |place| place.fork(),
     offsets: true,
-    marked: true,
     outcomes: &[rest("Same", "0-3:rw 3-6:r")],
     ..EFFECT
 };

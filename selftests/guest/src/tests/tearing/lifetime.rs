@@ -11,7 +11,7 @@ use super::{
 use crate::{
     child::Target,
     invariants::Listing,
-    raw::{HEADER, Lockless, MAPS},
+    raw::{HEADER, Lockless, MAPS, RECORD},
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
@@ -23,7 +23,7 @@ use std::{
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// A buffer for one record, which costs less to make.
-const ONE_RECORD: usize = HEADER + 2 * size_of::<maps_lockless_vma>();
+const ONE_RECORD: usize = HEADER + 2 * RECORD;
 /// Processes that are started, unless that takes longer than this.
 const ROUNDS: usize = 20;
 const TIME: Duration = Duration::from_secs(4);
@@ -111,7 +111,7 @@ pub fn special() -> Result<()> {
         }
         batches.push(file.batch_at(MAX, 0)?);
         for batch in batches {
-            let mut listing = Listing::from(start);
+            let mut listing = Listing::of(start);
             listing.add(batch.bytes())?;
             let vmas = batch.vmas()?;
             let pieces: Vec<_> = vmas.iter().map(|vma| Piece::new(&SPECIAL, vma)).collect();
@@ -136,14 +136,14 @@ fn cut(
         ..MAPS
     })?;
     file.seek(0)?;
-    let mut listing = Listing::from(0);
+    let mut listing = Listing::of(0);
     for _ in 0..batches {
         if listing.is_over() {
             return Ok(None);
         }
         listing.add(file.batch(MAX)?.bytes())?;
     }
-    let listed = listing.records().len();
+    let listed = listing.mappings().len();
     meanwhile()?;
     while !listing.is_over() {
         listing.add(file.batch(MAX)?.bytes())?;
@@ -152,7 +152,7 @@ fn cut(
     // A proved one has no marks.
     listing.proved()?;
     Ok(
-        match (listing.is_complete(), listed, listing.records().len()) {
+        match (listing.is_complete(), listed, listing.mappings().len()) {
             (true, ..) => Some("Old"),
             (false, 0, 0) => Some("GoneAtOnce"),
             // Not one record more.
@@ -172,7 +172,7 @@ impl First {
     /// Reads it. Nothing where the address space is gone.
     fn read(file: &Lockless) -> Result<Option<Self>> {
         let batch = file.batch_at(MAX, 0)?;
-        Listing::from(0).add(batch.bytes())?;
+        Listing::of(0).add(batch.bytes())?;
         let header = batch.header()?;
         if header.end_reason == MAPS_LOCKLESS_END_GONE {
             return Ok(None);
@@ -225,10 +225,7 @@ fn end_meanwhile(
 }
 
 pub fn execve() -> Result<()> {
-    let mm_id = |pid| -> Result<u64> {
-        let mut file = Lockless::open(pid)?;
-        Ok(file.batch(HEADER)?.header()?.mm_id)
-    };
+    let mm_id = |pid| -> Result<u64> { Ok(Lockless::open(pid)?.state()?.mm_id) };
     rounds(&EXECVE, |tally, round| {
         end_meanwhile(
             tally,
@@ -238,7 +235,7 @@ pub fn execve() -> Result<()> {
                 // The new one can be opened a moment before the old one is gone.
                 let old = Lockless::open(target.pid())?;
                 target.go_on()?;
-                while old.batch_at(HEADER, 0)?.header()?.end_reason != MAPS_LOCKLESS_END_GONE {
+                while old.state()?.status != MAPS_LOCKLESS_STATUS_GONE {
                     thread::sleep(Duration::from_millis(1));
                 }
                 Ok(())

@@ -16,7 +16,7 @@ FIXTURE(lifetime)
 {
 	pid_t pid;
 	int fd;
-	struct maps_lockless_batch first;
+	__u64 mm_id;
 };
 
 static union batch batch;
@@ -41,8 +41,8 @@ FIXTURE_SETUP(lifetime)
 	self->fd = open_listing(self->pid);
 	ASSERT_LE(0, self->fd);
 	read_batch(_metadata, self->fd, &batch, MIN);
-	self->first = batch.header;
-	ASSERT_EQ(MAPS_LOCKLESS_END_FULL, self->first.end_reason);
+	ASSERT_EQ(0, batch.header.flags & MAPS_LOCKLESS_BATCH_FINAL);
+	self->mm_id = batch.header.mm_id;
 }
 
 FIXTURE_TEARDOWN(lifetime)
@@ -56,44 +56,74 @@ static pid_t get(const pid_t *shared)
 	return __atomic_load_n(shared, __ATOMIC_SEQ_CST);
 }
 
+/* The state of an address space that is not there. */
+static void expect_state(struct __test_metadata *_metadata, int fd, __u32 status,
+			 __u64 mm_id)
+{
+	struct maps_lockless_state state;
+	__u64 at = position(fd);
+
+	ASSERT_EQ(0, get_state(fd, &state));
+	EXPECT_EQ(status, state.status);
+	EXPECT_EQ(mm_id, state.mm_id);
+	EXPECT_EQ(0, state.vma_count);
+	EXPECT_EQ(page_size(), state.page_size);
+	EXPECT_EQ(0, state.request);
+	EXPECT_EQ(MAPS_LOCKLESS_FIELDS_MAPS,
+		  state.fields_supported & MAPS_LOCKLESS_FIELDS_MAPS);
+	EXPECT_NE(0, state.vma_flags_supported);
+	EXPECT_EQ(at, position(fd));
+	if (status == MAPS_LOCKLESS_STATUS_NO_MM)
+		EXPECT_EQ(0, state.seq);
+}
+
 /* The address space is gone, and nothing else is told. */
 static void expect_gone(struct __test_metadata *_metadata, int fd, __u64 mm_id)
 {
-	__u64 at = position(fd);
-
-	/* A poll tells it, and stays where it is. */
-	read_batch(_metadata, fd, &batch, HEADER);
-	EXPECT_EQ(MAPS_LOCKLESS_END_GONE, batch.header.end_reason);
-	EXPECT_EQ(mm_id, batch.header.mm_id);
-	EXPECT_EQ(at, position(fd));
-
+	expect_state(_metadata, fd, MAPS_LOCKLESS_STATUS_GONE, mm_id);
 	read_batch(_metadata, fd, &batch, MAX);
 	EXPECT_EQ(MAPS_LOCKLESS_END_GONE, batch.header.end_reason);
-	EXPECT_EQ(MAPS_LOCKLESS_POS_END, batch.header.next);
+	EXPECT_EQ(MAPS_LOCKLESS_NEXT_NONE, batch.header.next);
 	EXPECT_EQ(mm_id, batch.header.mm_id);
 	EXPECT_EQ(0, batch.header.count);
+	EXPECT_EQ(MAPS_LOCKLESS_POS_END, position(fd));
 	EXPECT_EQ(0, read(fd, &batch, MAX));
+	expect_state(_metadata, fd, MAPS_LOCKLESS_STATUS_GONE, mm_id);
 
 	/* From the start it is no other. */
 	ASSERT_EQ(0, lseek(fd, 0, SEEK_SET));
 	read_batch(_metadata, fd, &batch, MAX);
 	EXPECT_EQ(MAPS_LOCKLESS_END_GONE, batch.header.end_reason);
+	EXPECT_EQ(mm_id, batch.header.mm_id);
 	EXPECT_EQ(0, batch.header.count);
 }
 
-/* Waits until a poll tells that the address space is gone. */
+/* Waits until the address space is gone. */
 static bool goes(int fd)
 {
+	struct maps_lockless_state state;
 	double begin = seconds();
 
 	while (seconds() - begin < 20) {
-		if (pread(fd, &batch, HEADER, 0) < 0)
+		if (get_state(fd, &state))
 			return false;
-		if (batch.header.end_reason == MAPS_LOCKLESS_END_GONE)
+		if (state.status == MAPS_LOCKLESS_STATUS_GONE)
 			return true;
 		usleep(1000);
 	}
 	return false;
+}
+
+/* Who the address space of a process is that is there. */
+static __u64 identity(struct __test_metadata *_metadata, int fd)
+{
+	struct maps_lockless_state state;
+
+	ASSERT_EQ(0, get_state(fd, &state));
+	EXPECT_EQ(MAPS_LOCKLESS_STATUS_LIVE, state.status);
+	EXPECT_NE(0, state.mm_id);
+	EXPECT_NE(0, state.vma_count);
+	return state.mm_id;
 }
 
 /* fork(2) copies the mm, but not who it is. */
@@ -105,17 +135,13 @@ TEST_F(lifetime, fork)
 
 	fd = open_listing(getpid());
 	ASSERT_LE(0, fd);
-	read_batch(_metadata, fd, &batch, HEADER);
-	parent = batch.header.mm_id;
-	EXPECT_NE(0, parent);
+	parent = identity(_metadata, fd);
 	close(fd);
 
 	pid = start_target(_metadata, NULL, NULL);
 	fd = open_listing(pid);
 	ASSERT_LE(0, fd);
-	read_batch(_metadata, fd, &batch, HEADER);
-	EXPECT_NE(0, batch.header.mm_id);
-	EXPECT_NE(parent, batch.header.mm_id);
+	EXPECT_NE(parent, identity(_metadata, fd));
 	close(fd);
 	end_target(pid);
 }
@@ -126,7 +152,7 @@ TEST_F(lifetime, exit)
 
 	end_target(pid);
 	self->pid = 0;
-	expect_gone(_metadata, self->fd, self->first.mm_id);
+	expect_gone(_metadata, self->fd, self->mm_id);
 	EXPECT_EQ(ENOENT, errno_of(open_listing(pid)));
 }
 
@@ -138,10 +164,11 @@ TEST_F(lifetime, zombie)
 
 	kill(self->pid, SIGKILL);
 	ASSERT_EQ(0, waitid(P_PID, self->pid, &info, WEXITED | WNOWAIT));
-	expect_gone(_metadata, self->fd, self->first.mm_id);
+	expect_gone(_metadata, self->fd, self->mm_id);
 
 	fd = open_listing(self->pid);
 	ASSERT_LE(0, fd);
+	expect_state(_metadata, fd, MAPS_LOCKLESS_STATUS_NO_MM, 0);
 	read_batch(_metadata, fd, &batch, MAX);
 	EXPECT_EQ(MAPS_LOCKLESS_END_NO_MM, batch.header.end_reason);
 	EXPECT_EQ(0, batch.header.count);
@@ -154,14 +181,16 @@ TEST_F(lifetime, execve)
 {
 	int fd;
 
+	EXPECT_EQ(self->mm_id, identity(_metadata, self->fd));
 	kill(self->pid, SIGUSR1);
 	ASSERT_EQ(true, goes(self->fd));
-	expect_gone(_metadata, self->fd, self->first.mm_id);
+	expect_gone(_metadata, self->fd, self->mm_id);
 
 	fd = open_listing(self->pid);
 	ASSERT_LE(0, fd);
+	EXPECT_NE(self->mm_id, identity(_metadata, fd));
 	read_batch(_metadata, fd, &batch, MAX);
-	EXPECT_NE(self->first.mm_id, batch.header.mm_id);
+	EXPECT_NE(self->mm_id, batch.header.mm_id);
 	EXPECT_LT(0, batch.header.count);
 	close(fd);
 }
@@ -209,11 +238,10 @@ TEST_F(lifetime, pid_reuse)
 		ASSERT_LE(0, fd);
 		read_batch(_metadata, fd, &batch, MAX);
 		EXPECT_LT(0, batch.header.count);
-		EXPECT_NE(self->first.mm_id, batch.header.mm_id);
-		expect_gone(_metadata, self->fd, self->first.mm_id);
+		EXPECT_NE(self->mm_id, batch.header.mm_id);
+		expect_gone(_metadata, self->fd, self->mm_id);
 		/* Next time, it is this one that goes. */
-		pread_batch(_metadata, fd, &batch, HEADER, 0);
-		self->first = batch.header;
+		self->mm_id = identity(_metadata, fd);
 		ASSERT_EQ(0, lseek(fd, 0, SEEK_SET));
 		close(self->fd);
 		self->fd = fd;
@@ -273,6 +301,7 @@ TEST_F(lifetime, exit_of_main_thread)
 	pid_t *tid = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double begin = seconds();
+	struct listing listing;
 	char path[64];
 	pid_t pid;
 	int fd;
@@ -301,9 +330,10 @@ TEST_F(lifetime, exit_of_main_thread)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/maps_lockless", pid, get(tid));
 	fd = open(path, O_RDONLY);
 	ASSERT_LE(0, fd);
-	read_batch(_metadata, fd, &batch, MAX);
-	EXPECT_EQ(MAPS_LOCKLESS_END_COMPLETE, batch.header.end_reason);
-	EXPECT_LT(VMAS, batch.header.count);
+	read_listing(_metadata, fd, MAX, &listing);
+	EXPECT_EQ(MAPS_LOCKLESS_END_COMPLETE, listing.end_reason);
+	EXPECT_LT(VMAS, listing.count);
+	free_listing(&listing);
 	close(fd);
 	end_target(pid);
 }

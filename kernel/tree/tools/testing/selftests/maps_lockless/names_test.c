@@ -71,10 +71,9 @@ static void *map_anonymous(int flags)
 	return mmap(NULL, page_size(), PROT_READ, flags | MAP_ANONYMOUS, -1, 0);
 }
 
-/* Checks the record of an address. @name has @len bytes. */
-static void expect_name(struct __test_metadata *_metadata,
-			struct place *place, const void *at, __u32 kind,
-			const char *name, size_t len, __u32 flags)
+/* Lists this process anew, and returns the record of an address. */
+static const struct mapping *find(struct __test_metadata *_metadata,
+				  struct place *place, const void *at)
 {
 	const struct mapping *map;
 
@@ -84,24 +83,60 @@ static void expect_name(struct __test_metadata *_metadata,
 	read_listing(_metadata, place->fd, MIN, &place->listing);
 	map = find_mapping(&place->listing, at);
 	ASSERT_NE(NULL, map);
+	EXPECT_EQ(0, map->vma.flags);
+	return map;
+}
+
+/* Checks the name that a mapping has itself. It has @len bytes. */
+static void expect_name(struct __test_metadata *_metadata,
+			const struct mapping *map, __u16 kind, const char *name,
+			size_t len)
+{
 	EXPECT_NE(0, map->vma.valid & MAPS_LOCKLESS_FIELD_NAME);
 	EXPECT_EQ(kind, map->vma.name_kind);
-	EXPECT_EQ(flags, map->vma.flags);
 	ASSERT_EQ(len, map->vma.name_len)
 		TH_LOG("'%s', not '%s'", map->name, name);
 	EXPECT_EQ(0, memcmp(map->name, name, len))
 		TH_LOG("'%s', not '%s'", map->name, name);
 }
 
-/* As expect_name(), of a file in the fixture's folder. */
+/* As expect_name(), of a mapping of no file. */
+static void expect_anonymous(struct __test_metadata *_metadata, struct place *place,
+			     const void *at, __u16 kind, const char *name)
+{
+	const struct mapping *map = find(_metadata, place, at);
+
+	expect_name(_metadata, map, kind, name, strlen(name));
+	EXPECT_EQ(0, map->file.type);
+}
+
+/* Checks the path of the file that a mapping maps. It has @len bytes. */
 static void expect_path(struct __test_metadata *_metadata,
+			const struct mapping *map, const char *path, size_t len,
+			__u32 flags)
+{
+	const __u64 known = MAPS_LOCKLESS_FIELD_PATH | MAPS_LOCKLESS_FIELD_DELETED;
+
+	ASSERT_EQ(MAPS_LOCKLESS_TYPE_FILE, map->file.type);
+	EXPECT_EQ(known, map->file.valid & known);
+	EXPECT_EQ(flags, map->file.flags);
+	ASSERT_EQ(len, map->file.path_len)
+		TH_LOG("'%s', not '%s'", map->path, path);
+	EXPECT_EQ(0, memcmp(map->path, path, len))
+		TH_LOG("'%s', not '%s'", map->path, path);
+}
+
+/* Checks the record of a file in the fixture's folder, which has no other name. */
+static void expect_file(struct __test_metadata *_metadata,
 			struct place *place, const void *at,
 			const char *name, __u32 flags)
 {
+	const struct mapping *map = find(_metadata, place, at);
 	char path[PATH_MAX];
 	int len = snprintf(path, sizeof(path), "%s/%s", place->dir, name);
 
-	expect_name(_metadata, place, at, MAPS_LOCKLESS_NAME_PATH, path, len, flags);
+	expect_name(_metadata, map, MAPS_LOCKLESS_NAME_NONE, "", 0);
+	expect_path(_metadata, map, path, len, flags);
 }
 
 /* Maps a file of this name, and finds it. */
@@ -111,7 +146,7 @@ static void try_path(struct __test_metadata *_metadata,
 	void *at = map_file(place->dir_fd, name);
 
 	ASSERT_NE(MAP_FAILED, at);
-	expect_path(_metadata, place, at, name, 0);
+	expect_file(_metadata, place, at, name, 0);
 	munmap(at, page_size());
 	ASSERT_EQ(0, unlinkat(place->dir_fd, name, 0));
 }
@@ -142,11 +177,11 @@ TEST_F(names, deleted_and_renamed)
 	void *at = map_file(place->dir_fd, "first");
 
 	ASSERT_NE(MAP_FAILED, at);
-	expect_path(_metadata, place, at, "first", 0);
+	expect_file(_metadata, place, at, "first", 0);
 	ASSERT_EQ(0, renameat(place->dir_fd, "first", place->dir_fd, "second"));
-	expect_path(_metadata, place, at, "second", 0);
+	expect_file(_metadata, place, at, "second", 0);
 	ASSERT_EQ(0, unlinkat(place->dir_fd, "second", 0));
-	expect_path(_metadata, place, at, "second", MAPS_LOCKLESS_REC_DELETED);
+	expect_file(_metadata, place, at, "second", MAPS_LOCKLESS_FILE_DELETED);
 	munmap(at, page_size());
 }
 
@@ -162,21 +197,19 @@ static void try_length(struct __test_metadata *_metadata,
 	memset(name, 'y', len - dir_len - 1);
 	at = map_file(dir_fd, name);
 	ASSERT_NE(MAP_FAILED, at);
-	free_listing(&place->listing);
-	ASSERT_EQ(0, lseek(place->fd, 0, SEEK_SET));
-	read_listing(_metadata, place->fd, MIN, &place->listing);
-	map = find_mapping(&place->listing, at);
-	ASSERT_NE(NULL, map);
+	map = find(_metadata, place, at);
+	expect_name(_metadata, map, MAPS_LOCKLESS_NAME_NONE, "", 0);
+	ASSERT_EQ(MAPS_LOCKLESS_TYPE_FILE, map->file.type);
 	if (len < PATH_MAX) {
-		EXPECT_EQ(0, map->vma.flags);
-		ASSERT_EQ(len, map->vma.name_len);
-		EXPECT_EQ(0, strncmp(map->name, place->dir, strlen(place->dir)));
-		EXPECT_STREQ(name, map->name + dir_len + 1);
+		EXPECT_EQ(0, map->file.flags);
+		ASSERT_EQ(len, map->file.path_len);
+		EXPECT_EQ(0, strncmp(map->path, place->dir, strlen(place->dir)));
+		EXPECT_STREQ(name, map->path + dir_len + 1);
 	} else {
-		EXPECT_EQ(MAPS_LOCKLESS_REC_NAME_TOO_LONG, map->vma.flags);
-		EXPECT_EQ(0, map->vma.valid & MAPS_LOCKLESS_FIELD_NAME);
+		EXPECT_EQ(MAPS_LOCKLESS_FILE_PATH_TOO_LONG, map->file.flags);
+		EXPECT_EQ(0, map->file.valid & MAPS_LOCKLESS_FIELD_PATH);
 		/* The rest stands. */
-		EXPECT_NE(0, map->vma.ino);
+		EXPECT_NE(0, map->file.ino);
 	}
 	munmap(at, page_size());
 	ASSERT_EQ(0, unlinkat(dir_fd, name, 0));
@@ -210,20 +243,22 @@ TEST_F(names, very_long)
 	}
 }
 
-/* The mappings of one open file refer to one copy of its name. */
+/* The mappings of one open file refer to one record of it. */
 TEST_F(names, once_in_a_batch)
 {
 	struct place *place = &self->place;
 	static union batch batch;
 	const struct maps_lockless_vma *vma;
-	unsigned int found = 0, with_bytes = 0;
 	unsigned long page = page_size();
-	__u32 name_off = 0;
+	unsigned int found = 0;
+	struct stat st;
+	__u32 told = 0;
 	char *at;
 	int fd, i;
 
 	fd = openat(place->dir_fd, "shared", O_RDWR | O_CREAT, 0600);
 	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, fstat(fd, &st));
 	ASSERT_EQ(0, ftruncate(fd, 20 * page));
 	at = mmap(NULL, 20 * page, PROT_NONE, MAP_PRIVATE, fd, 0);
 	ASSERT_NE(MAP_FAILED, at);
@@ -231,16 +266,17 @@ TEST_F(names, once_in_a_batch)
 		ASSERT_EQ(0, mprotect(at + i * page, page, PROT_READ));
 
 	pread_batch(_metadata, place->fd, &batch, MAX, (unsigned long)at);
-	for_each_record(vma, &batch) {
+	for_each_vma(vma, &batch) {
 		if (vma->start >= (unsigned long)(at + 20 * page))
 			break;
-		if (!found++)
-			name_off = vma->name_off;
-		EXPECT_EQ(name_off, vma->name_off);
-		with_bytes += vma->size > vma->fixed_size;
+		ASSERT_NE(0, vma->file);
+		if (!found)
+			told = vma->file;
+		EXPECT_EQ(told, vma->file);
+		EXPECT_EQ(st.st_ino, file_of(&batch, vma)->ino);
+		EXPECT_EQ(found++ * page, vma->offset);
 	}
 	EXPECT_EQ(20, found);
-	EXPECT_EQ(1, with_bytes);
 	munmap(at, 20 * page);
 	close(fd);
 	unlinkat(place->dir_fd, "shared", 0);
@@ -252,6 +288,7 @@ TEST_F(names, given_by_prctl)
 	static const char name[] = "a name, with (everything) but <$[]\\`>";
 	void *private = map_anonymous(MAP_PRIVATE);
 	void *shared = map_anonymous(MAP_SHARED);
+	const struct mapping *map;
 	char longest[80];
 
 	ASSERT_NE(MAP_FAILED, private);
@@ -261,26 +298,28 @@ TEST_F(names, given_by_prctl)
 	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private, page_size(), "x") &&
 	    errno == EINVAL)
 		SKIP(return, "no CONFIG_ANON_VMA_NAME");
-	expect_name(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON, "x", 1, 0);
+	expect_anonymous(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON, "x");
 
 	/* These the kernel refuses, so that there is nothing to escape. */
 	EXPECT_EQ(EINVAL, errno_of(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private,
 					 page_size(), name)));
 	ASSERT_EQ(0, prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private, page_size(),
 			   "a (name) ~!"));
-	expect_name(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON,
-		    "a (name) ~!", 11, 0);
+	expect_anonymous(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON,
+			 "a (name) ~!");
 	ASSERT_EQ(0, prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private, page_size(),
 			   longest));
-	expect_name(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON, longest, 79, 0);
+	expect_anonymous(_metadata, place, private, MAPS_LOCKLESS_NAME_ANON, longest);
 	ASSERT_EQ(0, prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, private, page_size(),
 			   NULL));
-	expect_name(_metadata, place, private, MAPS_LOCKLESS_NAME_NONE, "", 0, 0);
+	expect_anonymous(_metadata, place, private, MAPS_LOCKLESS_NAME_NONE, "");
 
+	/* The file that is behind it is told besides. */
 	ASSERT_EQ(0, prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, shared, page_size(),
 			   "of all"));
-	expect_name(_metadata, place, shared, MAPS_LOCKLESS_NAME_ANON_SHMEM, "of all", 6,
-		    0);
+	map = find(_metadata, place, shared);
+	expect_name(_metadata, map, MAPS_LOCKLESS_NAME_ANON_SHMEM, "of all", 6);
+	expect_path(_metadata, map, "/dev/zero", 9, MAPS_LOCKLESS_FILE_DELETED);
 	munmap(private, page_size());
 	munmap(shared, page_size());
 }
@@ -290,6 +329,7 @@ TEST_F(names, memfd)
 	struct place *place = &self->place;
 	static const char name[] = "/memfd:a\nname (deleted)";
 	int fd = syscall(__NR_memfd_create, name + strlen("/memfd:"), 0);
+	const struct mapping *map;
 	void *at;
 
 	if (fd < 0)
@@ -297,8 +337,9 @@ TEST_F(names, memfd)
 	ASSERT_EQ(0, ftruncate(fd, page_size()));
 	at = mmap(NULL, page_size(), PROT_READ, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, at);
-	expect_name(_metadata, place, at, MAPS_LOCKLESS_NAME_PATH, name,
-		    strlen(name), MAPS_LOCKLESS_REC_DELETED);
+	map = find(_metadata, place, at);
+	expect_name(_metadata, map, MAPS_LOCKLESS_NAME_NONE, "", 0);
+	expect_path(_metadata, map, name, strlen(name), MAPS_LOCKLESS_FILE_DELETED);
 	munmap(at, page_size());
 	close(fd);
 }
@@ -308,12 +349,14 @@ TEST_F(names, anonymous)
 	struct place *place = &self->place;
 	void *private = map_anonymous(MAP_PRIVATE);
 	void *shared = map_anonymous(MAP_SHARED);
+	const struct mapping *map;
 
 	ASSERT_NE(MAP_FAILED, private);
 	ASSERT_NE(MAP_FAILED, shared);
-	expect_name(_metadata, place, private, MAPS_LOCKLESS_NAME_NONE, "", 0, 0);
-	expect_name(_metadata, place, shared, MAPS_LOCKLESS_NAME_PATH, "/dev/zero", 9,
-		    MAPS_LOCKLESS_REC_DELETED);
+	expect_anonymous(_metadata, place, private, MAPS_LOCKLESS_NAME_NONE, "");
+	map = find(_metadata, place, shared);
+	expect_name(_metadata, map, MAPS_LOCKLESS_NAME_NONE, "", 0);
+	expect_path(_metadata, map, "/dev/zero", 9, MAPS_LOCKLESS_FILE_DELETED);
 	munmap(private, page_size());
 	munmap(shared, page_size());
 }
@@ -325,12 +368,12 @@ TEST_F(names, heap_stack_vdso)
 	unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
 
 	ASSERT_EQ(0, brk(heap + 2 * page_size()));
-	expect_name(_metadata, place, heap + page_size(), MAPS_LOCKLESS_NAME_HEAP, "", 0,
-		    0);
-	expect_name(_metadata, place, &on_stack, MAPS_LOCKLESS_NAME_STACK, "", 0, 0);
+	expect_anonymous(_metadata, place, heap + page_size(), MAPS_LOCKLESS_NAME_HEAP,
+			 "");
+	expect_anonymous(_metadata, place, &on_stack, MAPS_LOCKLESS_NAME_STACK, "");
 	if (vdso)
-		expect_name(_metadata, place, (void *)vdso, MAPS_LOCKLESS_NAME_SPECIAL,
-			    "[vdso]", 6, 0);
+		expect_anonymous(_metadata, place, (void *)vdso,
+				 MAPS_LOCKLESS_NAME_SPECIAL, "[vdso]");
 }
 
 int main(int argc, char **argv)

@@ -213,6 +213,7 @@ TEST_F(permissions, execve_of_setuid_program)
 	reader = fork();
 	ASSERT_LE(0, reader);
 	if (!reader) {
+		struct maps_lockless_state state;
 		int fd;
 
 		become_nobody();
@@ -227,6 +228,9 @@ TEST_F(permissions, execve_of_setuid_program)
 		self->shared->euid = byte;
 		if (byte)
 			_exit(0);
+		must(!get_state(fd, &state), "state");
+		must(state.status == MAPS_LOCKLESS_STATUS_GONE, "state not gone");
+		must(state.mm_id == mm_id && !state.vma_count, "the new one's state");
 		must(read(fd, &batch, MAX) == batch.header.header_size, "read");
 		must(batch.header.end_reason == MAPS_LOCKLESS_END_GONE, "not gone");
 		must(!batch.header.count && batch.header.mm_id == mm_id, "the new one");
@@ -246,6 +250,7 @@ TEST_F(permissions, execve_of_setuid_program)
 /* kthreadd. */
 TEST_F(permissions, kernel_thread)
 {
+	struct maps_lockless_state state;
 	char name[16] = "";
 	int fd;
 
@@ -258,16 +263,21 @@ TEST_F(permissions, kernel_thread)
 		SKIP(return, "takes root");
 	ASSERT_LE(0, fd);
 
-	read_batch(_metadata, fd, &batch, HEADER);
-	EXPECT_EQ(MAPS_LOCKLESS_END_NO_MM, batch.header.end_reason);
+	ASSERT_EQ(0, get_state(fd, &state));
+	EXPECT_EQ(MAPS_LOCKLESS_STATUS_NO_MM, state.status);
+	EXPECT_EQ(page_size(), state.page_size);
+	EXPECT_EQ(0, state.mm_id);
+	EXPECT_EQ(0, state.seq);
+	EXPECT_EQ(0, state.vma_count);
 	EXPECT_EQ(0, position(fd));
 	read_batch(_metadata, fd, &batch, MAX);
 	EXPECT_EQ(MAPS_LOCKLESS_END_NO_MM, batch.header.end_reason);
-	EXPECT_EQ(MAPS_LOCKLESS_POS_END, batch.header.next);
+	EXPECT_EQ(MAPS_LOCKLESS_NEXT_NONE, batch.header.next);
 	EXPECT_EQ(0, batch.header.count);
 	EXPECT_EQ(0, batch.header.mm_id);
 	EXPECT_EQ(0, batch.header.seq_begin);
 	EXPECT_EQ(0, batch.header.seq_end);
+	EXPECT_EQ(0, batch.header.vma_count);
 	EXPECT_EQ(0, read(fd, &batch, MAX));
 	close(fd);
 }

@@ -9,6 +9,7 @@
 #include "common.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 /* What is changed, between two pages that are not. */
 #define PAGES 128
@@ -42,6 +43,7 @@ struct race {
 	char *arena;
 	unsigned long page;
 	char path[32];
+	__u64 ino;
 	int file;
 	double until;
 	pid_t pid;
@@ -207,6 +209,7 @@ static __u64 version(struct race *race)
 FIXTURE_SETUP(races)
 {
 	struct race *race = &self->race;
+	struct stat st;
 	unsigned int i;
 
 	race->page = page_size();
@@ -218,6 +221,8 @@ FIXTURE_SETUP(races)
 	race->file = mkstemp(race->path);
 	ASSERT_LE(0, race->file);
 	ASSERT_EQ(0, ftruncate(race->file, PAGES * race->page));
+	ASSERT_EQ(0, fstat(race->file, &st));
+	race->ino = st.st_ino;
 
 	race->arena = mmap(NULL, (PAGES + 2) * race->page, PROT_NONE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -275,31 +280,38 @@ static void check_record(struct __test_metadata *_metadata,
 		return;
 	if (vma->flags & MAPS_LOCKLESS_REC_WITHHELD)
 		return;
-	ASSERT_EQ(0, vma->flags & MAPS_LOCKLESS_REC_NAME_TOO_LONG);
+	ASSERT_EQ(MAPS_LOCKLESS_NAME_NONE, vma->name_kind);
 	if (vma->vma_flags & MAPS_LOCKLESS_VMA_FILE) {
-		ASSERT_EQ(MAPS_LOCKLESS_NAME_PATH, vma->name_kind);
-		ASSERT_STREQ(race->path, map->name);
 		ASSERT_EQ(MAPS_LOCKLESS_VMA_READ, perms);
-		ASSERT_NE(0, vma->ino);
+		ASSERT_EQ(MAPS_LOCKLESS_FIELDS_MAPS & VMA_FIELDS, vma->valid);
+		ASSERT_EQ(MAPS_LOCKLESS_FIELDS_MAPS & FILE_FIELDS, map->file.valid);
+		ASSERT_STREQ(race->path, map->path);
+		ASSERT_EQ(race->ino, map->file.ino);
+		ASSERT_EQ(0, map->file.flags);
 	} else {
-		ASSERT_EQ(MAPS_LOCKLESS_NAME_NONE, vma->name_kind);
 		ASSERT_EQ(MAPS_LOCKLESS_VMA_READ, perms & ~MAPS_LOCKLESS_VMA_WRITE);
-		ASSERT_EQ(MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_NAME,
-			  vma->valid);
+		ASSERT_EQ(MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_FLAGS |
+			  MAPS_LOCKLESS_FIELD_NAME, vma->valid);
+		ASSERT_EQ(0, map->file.type);
 	}
 }
 
-/* The pages around the arena and those in it that stay are in some record. */
+/*
+ * The pages around the arena and those in it that stay are in some record, if only
+ * in that of a range of which nothing is known.
+ */
 static void check_what_stays(struct __test_metadata *_metadata,
 			     struct race *race, const struct listing *listing)
 {
-	unsigned int i;
+	int i;
 
-	ASSERT_NE(NULL, find_mapping(listing, race->arena - race->page));
-	ASSERT_NE(NULL, find_mapping(listing, race->arena + PAGES * race->page));
-	for (i = 0; i < PAGES; i += STAYS) {
-		ASSERT_NE(NULL, find_mapping(listing, race->arena + i * race->page))
-			TH_LOG("page %u stays mapped, but is in no record", i);
+	for (i = -1; i <= PAGES; i++) {
+		const char *at = race->arena + i * (long)race->page;
+
+		if (i >= 0 && i < PAGES && !stays(i))
+			continue;
+		ASSERT_EQ(true, find_mapping(listing, at) || is_unknown(listing, at))
+			TH_LOG("page %d stays mapped, but is in no record", i);
 	}
 }
 
@@ -314,7 +326,7 @@ static void check_model(struct __test_metadata *_metadata,
 		const char *at = race->arena + i * race->page;
 		const struct mapping *map = find_mapping(listing, at);
 		enum kind kind = pages[i].kind, found;
-		__u64 pgoff;
+		__u64 offset;
 
 		if (!map)
 			found = GONE;
@@ -328,8 +340,8 @@ static void check_model(struct __test_metadata *_metadata,
 			TH_LOG("page %u", i);
 		if (kind != FILE_PAGE)
 			continue;
-		pgoff = map->vma.pgoff + ((unsigned long)at - map->vma.start);
-		ASSERT_EQ(pages[i].file_page * race->page, pgoff)
+		offset = map->vma.offset + ((unsigned long)at - map->vma.start);
+		ASSERT_EQ(pages[i].file_page * race->page, offset)
 			TH_LOG("page %u", i);
 	}
 }
@@ -338,6 +350,7 @@ TEST_F(races, listings)
 {
 	struct race *race = &self->race;
 	unsigned int listings = 0, changed = 0, proved = 0, same = 0, modelled = 0;
+	unsigned int unknown = 0;
 	static const size_t sizes[] = { SMALL, MIN, MAX };
 	struct listing last = {}, listing;
 	struct page pages[PAGES];
@@ -346,12 +359,22 @@ TEST_F(races, listings)
 	while (goes_on(race) || (!(changed && modelled && same) &&
 				 seconds() < race->until + LONGER)) {
 		__u64 before = version(race);
+		struct maps_lockless_state first, then;
 
+		ASSERT_EQ(0, get_state(race->fd, &first));
 		ASSERT_EQ(0, lseek(race->fd, 0, SEEK_SET));
 		/* This looks at order, overlaps, marks, and zeroes. */
 		read_listing(_metadata, race->fd, sizes[listings % ARRAY_SIZE(sizes)],
 			     &listing);
+		ASSERT_EQ(0, get_state(race->fd, &then));
 		ASSERT_EQ(MAPS_LOCKLESS_END_COMPLETE, listing.end_reason);
+		ASSERT_EQ(MAPS_LOCKLESS_STATUS_LIVE, then.status);
+		ASSERT_EQ(listing.mm_id, then.mm_id);
+		/* What the state says of two moments goes for all between them. */
+		if (first.seq == then.seq && then.seq % 2 == 0) {
+			ASSERT_EQ(true, listing.proved);
+			ASSERT_EQ(then.seq, listing.seq);
+		}
 		for (i = 0; i < listing.count; i++)
 			check_record(_metadata, race, &listing.maps[i]);
 		check_what_stays(_metadata, race, &listing);
@@ -370,6 +393,7 @@ TEST_F(races, listings)
 			changed++;
 		}
 		proved += listing.proved;
+		unknown += listing.unknowns;
 		listings++;
 		free_listing(&last);
 		last = listing;
@@ -377,6 +401,7 @@ TEST_F(races, listings)
 	free_listing(&last);
 	TH_LOG("%u listings: %u changed, %u proved, %u as by the model, %u with an old token",
 	       listings, changed, proved, modelled, same);
+	TH_LOG("nothing was known of %u ranges", unknown);
 	/* Else nothing was shown. */
 	EXPECT_LT(0, changed);
 	EXPECT_LT(0, modelled);
@@ -384,26 +409,37 @@ TEST_F(races, listings)
 	EXPECT_LT(2, version(race));
 }
 
-/* A page that stays mapped is found whenever it is looked up. */
+/* A page that stays mapped is found whenever it is looked up, or nothing is known. */
 TEST_F(races, lookups)
 {
 	struct race *race = &self->race;
 	__u64 first = version(race);
-	unsigned int lookups = 0, i = 0;
+	unsigned int found = 0, unknown = 0, i = 0;
 
 	while (goes_on(race)) {
 		__u64 at = (unsigned long)race->arena + i * race->page;
+		const struct maps_lockless_unknown *range;
 		const struct maps_lockless_vma *vma;
+		const struct record *record;
 
 		pread_batch(_metadata, race->fd, &batch, MIN, at);
-		vma = next_record(&batch, NULL);
-		ASSERT_NE(NULL, vma);
-		ASSERT_EQ(at, vma->start);
+		record = next_record(&batch, NULL);
+		if (record && record->type == MAPS_LOCKLESS_TYPE_FILE)
+			record = next_record(&batch, record);
+		ASSERT_NE(NULL, record);
+		if (record->type == MAPS_LOCKLESS_TYPE_UNKNOWN) {
+			range = (const void *)record;
+			ASSERT_EQ(at, range->start);
+			unknown++;
+		} else {
+			vma = (const void *)record;
+			ASSERT_EQ(at, vma->start);
+			found++;
+		}
 		i = (i + STAYS) % PAGES;
-		lookups++;
 	}
-	TH_LOG("%u lookups", lookups);
-	EXPECT_LT(0, lookups);
+	TH_LOG("%u lookups found a page, %u nothing that is known", found, unknown);
+	EXPECT_LT(0, found);
 	EXPECT_LT(first, version(race));
 }
 
@@ -413,7 +449,6 @@ TEST_F(races, selected)
 	struct race *race = &self->race;
 	struct maps_lockless_request request = {
 		.size = sizeof(request),
-		.fields = MAPS_LOCKLESS_FIELDS_MAPS,
 		.vma_flags_all = MAPS_LOCKLESS_VMA_WRITE,
 		.start = (unsigned long)race->arena,
 		.end = (unsigned long)race->arena + PAGES * race->page,
@@ -437,7 +472,9 @@ TEST_F(races, selected)
 			unasked++;
 		}
 		for (i = 0; i < PAGES; i += STAYS) {
-			if (find_mapping(&listing, race->arena + i * race->page))
+			const char *at = race->arena + i * race->page;
+
+			if (find_mapping(&listing, at) || is_unknown(&listing, at))
 				continue;
 			/* On weakly ordered machines, the change count tells. */
 			ASSERT_EQ(false, listing.proved);

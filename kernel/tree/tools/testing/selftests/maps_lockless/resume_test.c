@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Positions of /proc/PID/maps_lockless: they are addresses, from any of which a
- * listing goes on, with buffers of any size and for any number of readers.
+ * Positions of /proc/PID/maps_lockless: they are numbers of pages, from any of
+ * which a listing goes on, with buffers of any size and for any number of readers.
  */
 #include "common.h"
 
@@ -46,7 +46,6 @@ static size_t first_at(const struct listing *whole, __u64 at)
 {
 	size_t i;
 
-	at &= ~(page_size() - 1);
 	for (i = 0; i < whole->count; i++)
 		if (whole->maps[i].vma.end > at)
 			break;
@@ -57,45 +56,54 @@ static size_t first_at(const struct listing *whole, __u64 at)
 static void check_from(struct __test_metadata *_metadata,
 		       const struct listing *whole, __u64 at)
 {
-	size_t i = first_at(whole, at);
+	size_t i = first_at(whole, at), least;
 	const struct maps_lockless_vma *vma;
 
-	at &= ~(page_size() - 1);
-	for_each_record(vma, &batch) {
+	EXPECT_EQ(at, batch.header.begin);
+	for_each_vma(vma, &batch) {
+		const struct maps_lockless_file *file = file_of(&batch, vma);
 		const struct maps_lockless_vma *full;
-		__u64 pgoff;
+		__u64 offset;
 
 		ASSERT_GT(whole->count, i);
+		ASSERT_EQ(whole->maps[i].file.type, file ? file->type : 0);
+		ASSERT_EQ(whole->maps[i].file.ino, file ? file->ino : 0);
 		full = &whole->maps[i++].vma;
 		ASSERT_EQ(full->start > at ? full->start : at, vma->start);
 		ASSERT_EQ(full->end, vma->end);
 		ASSERT_EQ(full->vma_start, vma->vma_start);
 		ASSERT_EQ(full->vma_flags, vma->vma_flags);
 		ASSERT_EQ(full->valid, vma->valid);
-		ASSERT_EQ(full->ino, vma->ino);
 		/* The offset is that of the clipped start. */
-		pgoff = vma->valid & MAPS_LOCKLESS_FIELD_PGOFF ?
-			full->pgoff + (vma->start - full->start) : 0;
-		ASSERT_EQ(pgoff, vma->pgoff);
+		offset = vma->valid & MAPS_LOCKLESS_FIELD_OFFSET ?
+			 full->offset + (vma->start - full->start) : 0;
+		ASSERT_EQ(offset, vma->offset);
 	}
-	if (batch.header.end_reason == MAPS_LOCKLESS_END_COMPLETE)
-		EXPECT_EQ(whole->count, i);
+	/* All to the last one, or one at least. */
+	least = batch.header.end_reason == MAPS_LOCKLESS_END_COMPLETE ?
+		whole->count : first_at(whole, at) + 1;
+	EXPECT_LE(least, i);
+}
+
+/* Bytes of a record, and of its file's. */
+static size_t size_of(const struct mapping *map)
+{
+	size_t size = map->vma.size;
+
+	return map->file.type ? size + map->file.size : size;
 }
 
 TEST_F(resume, buffers_of_any_size)
 {
-	size_t sizes[] = { 0, 1, 7, 8, 95, 96, 97, 1000, 5001, MIN, MAX - 1 };
+	size_t sizes[] = { 0, 1, 7, 8, 71, 72, 73, 1000, 5001, MIN, MAX - 1 };
 	size_t least = 0, i;
 
 	/* The least that has room for each record. */
-	for (i = 0; i < self->whole.count; i++) {
-		size_t name = align8(self->whole.maps[i].vma.name_len);
-
-		if (name > least)
-			least = name;
-	}
-	read_batch(_metadata, self->fd, &batch, HEADER);
-	least += batch.header.header_size + RECORD;
+	for (i = 0; i < self->whole.count; i++)
+		if (size_of(&self->whole.maps[i]) > least)
+			least = size_of(&self->whole.maps[i]);
+	least += self->whole.headers[0].header_size;
+	ASSERT_GT(MIN, least);
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t size = sizes[i] < MIN ? least + sizes[i] : sizes[i];
@@ -112,11 +120,30 @@ TEST_F(resume, buffers_of_any_size)
 	}
 }
 
+/* Without names and files, the smallest buffer there may be is enough. */
+TEST_F(resume, smallest_buffer)
+{
+	struct maps_lockless_request request = want(MAPS_LOCKLESS_FIELD_RANGE);
+	struct listing listing;
+	size_t i;
+
+	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_SET));
+	ASSERT_EQ(0, set_request(self->fd, &request));
+	read_listing(_metadata, self->fd, HEADER + RECORD, &listing);
+	EXPECT_EQ(true, listing.proved);
+	EXPECT_LE(self->whole.count, listing.batches);
+	ASSERT_EQ(self->whole.count, listing.count);
+	for (i = 0; i < listing.count; i++) {
+		EXPECT_EQ(self->whole.maps[i].vma.start, listing.maps[i].vma.start);
+		EXPECT_EQ(self->whole.maps[i].vma.end, listing.maps[i].vma.end);
+	}
+	free_listing(&listing);
+}
+
 TEST_F(resume, one_record_a_read)
 {
 	struct maps_lockless_request request = {
 		.size = sizeof(request),
-		.fields = MAPS_LOCKLESS_FIELDS_MAPS,
 		.max_records = 1,
 	};
 	struct listing listing;
@@ -124,45 +151,87 @@ TEST_F(resume, one_record_a_read)
 	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_SET));
 	ASSERT_EQ(0, set_request(self->fd, &request));
 	read_listing(_metadata, self->fd, MAX, &listing);
+	EXPECT_EQ(true, listing.proved);
 	EXPECT_EQ(true, same_listing(&self->whole, &listing));
 	EXPECT_LE(self->whole.count, listing.batches);
 	free_listing(&listing);
 }
 
-TEST_F(resume, from_any_address)
+/* Looks an address up by pread(2), and reads on from it. */
+static void look_at(struct __test_metadata *_metadata, int fd,
+		    const struct listing *whole, __u64 at)
 {
-	size_t i, n;
+	__u64 next;
+
+	ASSERT_EQ(1234, lseek(fd, 1234, SEEK_SET));
+	pread_batch(_metadata, fd, &batch, MIN, at);
+	check_from(_metadata, whole, at);
+	EXPECT_EQ(1234, position(fd));
+
+	seek(_metadata, fd, at);
+	read_batch(_metadata, fd, &batch, MIN);
+	check_from(_metadata, whole, at);
+	next = batch.header.flags & MAPS_LOCKLESS_BATCH_FINAL ?
+	       MAPS_LOCKLESS_POS_END : batch.header.next / page_size();
+	EXPECT_EQ(next, position(fd));
+}
+
+TEST_F(resume, from_any_page)
+{
+	__u64 page = page_size();
+	size_t i;
 
 	for (i = 0; i < self->whole.count; i++) {
 		const struct maps_lockless_vma *vma = &self->whole.maps[i].vma;
-		__u64 at[] = {
-			vma->start, vma->start + 1, (vma->start + vma->end) / 2,
-			vma->end - 1, vma->end,
-		};
+		__u64 pages = (vma->end - vma->start) / page;
 
 		/* The first and the last ones, and some in between. */
 		if (i > 20 && i < self->whole.count - 20 && i % 97)
 			continue;
-		for (n = 0; n < ARRAY_SIZE(at); n++) {
-			/* pread(2) takes no such offset. */
-			if (at[n] > INT64_MAX)
-				continue;
-			ASSERT_EQ(1234, lseek(self->fd, 1234, SEEK_SET));
-			pread_batch(_metadata, self->fd, &batch, MIN, at[n]);
-			check_from(_metadata, &self->whole, at[n]);
-			EXPECT_EQ(1234, position(self->fd));
-
-			ASSERT_EQ(at[n], lseek(self->fd, at[n], SEEK_SET));
-			read_batch(_metadata, self->fd, &batch, MIN);
-			check_from(_metadata, &self->whole, at[n]);
-			EXPECT_EQ(batch.header.next, position(self->fd));
-		}
+		look_at(_metadata, self->fd, &self->whole, vma->start);
+		look_at(_metadata, self->fd, &self->whole,
+			vma->start + pages / 2 * page);
+		look_at(_metadata, self->fd, &self->whole, vma->end - page);
+		look_at(_metadata, self->fd, &self->whole, vma->end);
 	}
+}
+
+/* The last mapping, which may be [vsyscall], is looked up as any other. */
+TEST_F(resume, last_mapping)
+{
+	const struct mapping *last = &self->whole.maps[self->whole.count - 1];
+	const struct maps_lockless_vma *vma;
+
+	pread_batch(_metadata, self->fd, &batch, MIN, last->vma.start);
+	EXPECT_EQ(MAPS_LOCKLESS_END_COMPLETE, batch.header.end_reason);
+	vma = next_vma(&batch, NULL);
+	ASSERT_NE(NULL, vma);
+	EXPECT_EQ(last->vma.start, vma->start);
+	EXPECT_EQ(last->vma.end, vma->end);
+	EXPECT_EQ(last->vma.vma_flags, vma->vma_flags);
+	EXPECT_EQ(last->vma.name_kind, vma->name_kind);
+	ASSERT_EQ(last->vma.name_len, vma->name_len);
+	EXPECT_EQ(0, memcmp(last->name, (const char *)vma + vma->fixed_size,
+			    vma->name_len));
+	EXPECT_EQ(NULL, next_vma(&batch, vma));
+}
+
+/* Whether a read from a position fails as it must, be it that lseek(2) does. */
+static bool is_refused(int fd, __u64 at)
+{
+	if (lseek(fd, at, SEEK_SET) < 0 && errno == EINVAL)
+		return true;
+	return errno_of(read(fd, &batch, MIN)) == EINVAL;
 }
 
 TEST_F(resume, positions)
 {
-	__u64 top = -4096ULL, at;
+	__u64 last = -page_size() / page_size(), at;
+	const __u64 bad[] = {
+		MAPS_LOCKLESS_POS_END - 1, MAPS_LOCKLESS_POS_END + 1,
+		INT64_MAX, -1, -page_size(), INT64_MIN,
+	};
+	size_t i;
 
 	ASSERT_EQ(0x5000, lseek(self->fd, 0x5000, SEEK_SET));
 	EXPECT_EQ(0x8000, lseek(self->fd, 0x3000, SEEK_CUR));
@@ -170,55 +239,69 @@ TEST_F(resume, positions)
 	EXPECT_EQ(EINVAL, errno_of(lseek(self->fd, 0, SEEK_END)));
 	EXPECT_EQ(0x4000, position(self->fd));
 
-	EXPECT_EQ(EINVAL, errno_of(pread(self->fd, &batch, MIN, -1)));
-	EXPECT_EQ(EINVAL, errno_of(pread(self->fd, &batch, MIN, INT64_MIN)));
-
 	/* Behind all that a process maps itself, up to what the kernel maps. */
-	for (at = 1ULL << 62; at >= 1ULL << 62; at += 1ULL << 60) {
-		ASSERT_EQ(at, lseek(self->fd, at, SEEK_SET));
-		read_batch(_metadata, self->fd, &batch, MAX);
-		EXPECT_EQ(MAPS_LOCKLESS_END_COMPLETE, batch.header.end_reason);
-		check_from(_metadata, &self->whole, at);
+	for (at = 1ULL << 62; at >= 1ULL << 62; at += 1ULL << 60)
+		look_at(_metadata, self->fd, &self->whole, at);
+	/* The last page there is. */
+	look_at(_metadata, self->fd, &self->whole, last * page_size());
+	EXPECT_EQ(0, batch.header.count);
+
+	/* Pages that no address has. */
+	for (at = last + 1; at < INT64_MAX; at = 2 * at + 1) {
+		EXPECT_EQ(EINVAL, errno_of(pread(self->fd, &batch, MIN, at)))
+			TH_LOG("0x%llx", at);
+		EXPECT_EQ(true, is_refused(self->fd, at))
+			TH_LOG("0x%llx", at);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(EINVAL, errno_of(pread(self->fd, &batch, MIN, bad[i])))
+			TH_LOG("0x%llx", bad[i]);
+		EXPECT_EQ(true, is_refused(self->fd, bad[i]))
+			TH_LOG("0x%llx", bad[i]);
 	}
 
-	/* A buffer that would reach beyond the last address. */
-	ASSERT_EQ(top, lseek(self->fd, top, SEEK_SET));
-	EXPECT_EQ(EOVERFLOW, errno_of(read(self->fd, &batch, MAX)));
-
-	ASSERT_EQ(MAPS_LOCKLESS_POS_END,
-		  lseek(self->fd, MAPS_LOCKLESS_POS_END, SEEK_SET));
+	/* But one. */
+	at = MAPS_LOCKLESS_POS_END;
+	ASSERT_EQ(at, lseek(self->fd, at, SEEK_SET));
 	EXPECT_EQ(0, read(self->fd, &batch, MAX));
-	ASSERT_EQ(MAPS_LOCKLESS_POS_END - 1,
-		  lseek(self->fd, MAPS_LOCKLESS_POS_END - 1, SEEK_SET));
-	read_batch(_metadata, self->fd, &batch, MAX);
-	EXPECT_EQ(MAPS_LOCKLESS_END_COMPLETE, batch.header.end_reason);
+	EXPECT_EQ(0, pread(self->fd, &batch, MAX, at));
+	EXPECT_EQ(at, position(self->fd));
+	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_SET));
+	read_batch(_metadata, self->fd, &batch, MIN);
+	EXPECT_LT(0, batch.header.count);
 }
 
 /* What the next read would have shown is unmapped: it goes on behind. */
 TEST_F(resume, next_mapping_goes)
 {
+	const struct maps_lockless_vma *vma;
 	unsigned long page = page_size();
 	int fd = open_listing(getpid());
 	char *next;
 
 	ASSERT_LE(0, fd);
-	ASSERT_LE(0, lseek(fd, (unsigned long)self->vmas, SEEK_SET));
+	seek(_metadata, fd, (unsigned long)self->vmas);
 	read_batch(_metadata, fd, &batch, MIN);
-	ASSERT_EQ(MAPS_LOCKLESS_END_FULL, batch.header.end_reason);
+	ASSERT_EQ(0, batch.header.flags & MAPS_LOCKLESS_BATCH_FINAL);
 	next = (char *)(unsigned long)batch.header.next;
 	ASSERT_LT(self->vmas, next);
 	ASSERT_GT(self->vmas + (VMAS - 3) * page, next);
 	ASSERT_EQ(0, munmap(next, 2 * page));
 	read_batch(_metadata, fd, &batch, MIN);
-	EXPECT_EQ((unsigned long)(next + 2 * page), next_record(&batch, NULL)->start);
+	vma = next_vma(&batch, NULL);
+	ASSERT_NE(NULL, vma);
+	EXPECT_EQ((unsigned long)next, batch.header.begin);
+	EXPECT_EQ((unsigned long)(next + 2 * page), vma->start);
 	/* And the one after that gets larger, downwards past the position. */
 	next = (char *)(unsigned long)batch.header.next;
 	ASSERT_EQ(next, mmap(next, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
 			     MAP_FIXED, -1, 0));
 	ASSERT_EQ(0, mprotect(next - page, 2 * page, PROT_EXEC));
 	read_batch(_metadata, fd, &batch, MIN);
-	EXPECT_EQ((unsigned long)next, next_record(&batch, NULL)->start);
-	EXPECT_EQ((unsigned long)(next - page), next_record(&batch, NULL)->vma_start);
+	vma = next_vma(&batch, NULL);
+	ASSERT_NE(NULL, vma);
+	EXPECT_EQ((unsigned long)next, vma->start);
+	EXPECT_EQ((unsigned long)(next - page), vma->vma_start);
 	close(fd);
 }
 
@@ -245,19 +328,20 @@ static void *look_up(void *arg)
 
 	/* Once at least, however late this thread gets a CPU. */
 	while (!reader->fault && (!reader->reads || seconds() < reader->until)) {
-		const struct maps_lockless_vma *want =
-			&reader->whole->maps[i % reader->whole->count].vma;
+		const struct maps_lockless_vma *full, *vma;
 		ssize_t len;
+		__u64 page;
 
+		full = &reader->whole->maps[i % reader->whole->count].vma;
+		page = full->start / page_size();
 		i += THREADS;
-		if (want->start > INT64_MAX)
-			continue;
-		len = pread(reader->fd, own, MIN, want->start);
+		len = pread(reader->fd, own, MIN, page);
 		reader->fault = len < 0 ? strerror(errno) :
-				batch_fault(own, len, want->start);
+				batch_fault(own, len, page);
 		if (reader->fault)
 			break;
-		if (next_record(own, NULL)->start != want->start)
+		vma = next_vma(own, NULL);
+		if (!vma || vma->start != full->start)
 			reader->fault = "the answer is another thread's";
 		reader->reads++;
 	}
@@ -274,10 +358,12 @@ static void *read_in_turns(void *arg)
 	ssize_t len;
 
 	while ((len = read(reader->fd, own, MIN)) > 0) {
-		reader->fault = batch_fault(own, len, 0);
+		/* Where this read began, only the batch tells. */
+		reader->fault = len < (ssize_t)HEADER ? "no header" :
+				batch_fault(own, len, own->header.begin / page_size());
 		if (reader->fault)
 			break;
-		for_each_record(vma, own)
+		for_each_vma(vma, own)
 			reader->starts[reader->count++] = vma->start;
 		reader->reads++;
 	}
