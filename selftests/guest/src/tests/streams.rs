@@ -180,7 +180,7 @@ fn two_requests() -> Result<Vec<Owned>> {
 }
 
 /// How long to look for what is rare.
-const RARE: Duration = Duration::from_secs(30);
+const RARE: Duration = Duration::from_secs(5);
 
 /// What a stream is called, and the stream where there is one.
 type Rare = (&'static str, Option<Vec<Owned>>);

@@ -78,7 +78,7 @@ fn is(value: &Value, kind: &str) -> bool {
 }
 
 /// The keys of a mapping, and their types.
-const TYPES: [(&str, &str); 18] = [
+const TYPES: [(&str, &str); 20] = [
     ("pid", "number"),
     ("tid", "number?"),
     ("command", "string"),
@@ -93,6 +93,8 @@ const TYPES: [(&str, &str); 18] = [
     ("flags", "strings"),
     ("build_id", "string?"),
     ("deleted", "bool?"),
+    ("page_size", "number?"),
+    ("pkey", "number?"),
     ("marks", "strings"),
     ("address", "number?"),
     ("file_offset", "number?"),
