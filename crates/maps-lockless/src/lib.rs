@@ -13,9 +13,9 @@
 //! # Ok::<(), maps_lockless::Error>(())
 //! ```
 //!
-//! Where the kernel has `/proc/<pid>/maps_lockless`, the mappings come from there: no lock of the
-//! process is taken, so that even a monitor of the lowest priority cannot stall it. Elsewhere they
-//! come from PROCMAP_QUERY or from the text of `/proc/<pid>/maps`, and the snapshot says so.
+//! Where the kernel has `/proc/<pid>/maps_lockless`, the mappings come from there. To read them takes no
+//! lock of the process, so that even a monitor of the lowest priority cannot stall it. (To open the file
+//! takes `exec_update_lock`, as to open maps. [`Process::open`] does so once.) Elsewhere they come from PROCMAP_QUERY or from the text of `/proc/<pid>/maps`, and the snapshot says so.
 //!
 //! - [`Process`] names a process, by its ID, a thread's or a pidfd.
 //! - [`Process::snapshot`] reads all of its mappings; [`Process::open`] gives a [`Reader`], which reads

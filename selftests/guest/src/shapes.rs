@@ -101,11 +101,13 @@ pub fn run(shape: &str) -> Result<()> {
             let arena = usize::from_str_radix(&said, 16)?;
             handover::give(shape == "handover-merge", arena)
         }
+        "handover-files" => handover::map_files_by_turns(usize::from_str_radix(&said, 16)?),
         "handover-taker" => handover::take(usize::from_str_radix(&said, 16)?),
         _ if shape.starts_with("gap-") => gap::run(
             shape["gap-".len()..].parse()?,
             usize::from_str_radix(&said, 16)?,
         ),
+        "page-sizes-by-turns" => pages::map_by_turns(usize::from_str_radix(&said, 16)?),
         "pins" => pins::run(usize::from_str_radix(&said, 16)?),
         _ if shape.starts_with("pins-reader-") => pins::read(&shape["pins-reader-".len()..]),
         _ if shape.starts_with("forks-") => fork_for_ever(),
@@ -152,6 +154,11 @@ fn make(shape: &str) -> Result<String> {
             let memory = executable()?;
             return Ok(format!("{:x}", memory as usize));
         }
+        "handover-files" => {
+            let arena = alternate(handover::BETWEEN + 2)?.as_ptr() as usize;
+            handover::make_room_for_files(arena)?;
+            return Ok(format!("{arena:x}"));
+        }
         _ if shape.starts_with("signed-") || shape.starts_with("handover-") => {
             return Ok(format!("{:x}", signed::arena()?));
         }
@@ -170,6 +177,7 @@ fn make(shape: &str) -> Result<String> {
             return Ok(format!("{:x}", base.as_ptr() as usize));
         }
         "page-sizes" => return pages::sizes(),
+        "page-sizes-by-turns" => return Ok(format!("{:x}", pages::place()?)),
         "protection-keys" => return pages::protection_keys(),
         "path-too-long" => path_too_long()?,
         "writer" => return Ok(format!("{:x}", arena()? as usize)),

@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -104,6 +105,9 @@ impl Flavour {
     }
 }
 
+/// A kernel that can be booted.
+const WHOLE: [&str; 1] = ["bzImage"];
+
 /// A tree that holds the series, and what it is built with.
 struct Builder {
     tree: PathBuf,
@@ -137,7 +141,7 @@ pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
 pub fn faulty(linux: Option<&Path>, flavour: Flavour, fault: &Path) -> Result<PathBuf> {
     let builder = Builder::new(linux)?;
     series::install(&builder.tree, usize::MAX, Some(fault))?;
-    Ok(builder.compile(flavour)?.image)
+    Ok(builder.compile(flavour, &WHOLE)?.image)
 }
 
 /// Builds a small kernel after each commit of the series, which must hold all that the commit touches.
@@ -154,9 +158,13 @@ pub fn each_commit(linux: Option<&Path>) -> Result<()> {
             Wanted::All
         };
         builder.configure(Flavour::Small, wanted)?;
-        let made = builder.compile(Flavour::Small)?;
-        builder.fail_on_warnings(&made.complaints)?;
         let touched: Vec<&PathBuf> = commit.touched().collect();
+        let targets = match wanted {
+            Wanted::All => vec![WHOLE[0].to_owned()],
+            Wanted::WhatThereIs => targets(&touched),
+        };
+        let made = builder.compile(Flavour::Small, &targets)?;
+        builder.fail_on_warnings(&made.complaints)?;
         for object in made
             .steps
             .iter()
@@ -303,13 +311,13 @@ impl Builder {
         self.configure(flavour, Wanted::All)?;
         let Made {
             image, complaints, ..
-        } = self.compile(flavour)?;
+        } = self.compile(flavour, &WHOLE)?;
         self.fail_on_warnings(&complaints)?;
         Ok(image)
     }
 
     /// Runs make.
-    fn compile(&self, flavour: Flavour) -> Result<Made> {
+    fn compile(&self, flavour: Flavour, targets: &[impl AsRef<OsStr>]) -> Result<Made> {
         let folder = self.folder(flavour);
         let log_path = paths::work("logs")?.join(format!("build-{}.log", flavour.name()));
         let steps_file = folder.join("steps");
@@ -321,7 +329,7 @@ impl Builder {
         let mut child = self
             .make(flavour)?
             .arg(format!("-j{jobs}"))
-            .arg("bzImage")
+            .args(targets)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -415,6 +423,32 @@ fn is_source(file: &Path) -> bool {
     matches!(extension, Some("c" | "rs")) && !file.starts_with("tools")
 }
 
+/// What make is to make of a commit that changes these files: their objects, all of Rust's, and, where a
+/// header changes, the parts of the kernel that are about address spaces.
+fn targets(touched: &[&PathBuf]) -> Vec<String> {
+    let mut targets = vec!["prepare".to_owned()];
+    let mut add = |target: String| {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    };
+    for file in touched.iter().filter(|file| !file.starts_with("tools")) {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        match extension {
+            // `prepare` compiles these.
+            _ if file.starts_with("rust") => {}
+            Some("c") => add(file.with_extension("o").display().to_string()),
+            Some("rs") => add(format!("{}/", file.parent().unwrap_or(file).display())),
+            Some("h") => ["kernel/fork.o", "mm/", "fs/proc/"]
+                .map(str::to_owned)
+                .into_iter()
+                .for_each(&mut add),
+            _ => {}
+        }
+    }
+    targets
+}
+
 /// A build's folder is within the tree, so that file names in it are relative, and ccache finds what
 /// another checkout has compiled.
 fn folder(tree: &Path, flavour: Flavour) -> PathBuf {
@@ -483,7 +517,7 @@ fn newer_than(path: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{compiled, effective};
+    use super::{compiled, effective, targets};
     use std::path::PathBuf;
 
     #[test]
@@ -502,6 +536,30 @@ mod tests {
         ] {
             assert_eq!(compiled(step, &sources), object, "{step}");
         }
+    }
+
+    #[test]
+    fn what_a_commit_changes_is_made() {
+        let touched = [
+            "mm/vma.c",
+            "include/linux/mm.h",
+            "rust/kernel/mm.rs",
+            "fs/a/b.rs",
+            "tools/c.c",
+        ]
+        .map(PathBuf::from);
+        let made = targets(&touched.iter().collect::<Vec<_>>());
+        assert_eq!(
+            made,
+            [
+                "prepare",
+                "mm/vma.o",
+                "kernel/fork.o",
+                "mm/",
+                "fs/proc/",
+                "fs/a/"
+            ]
+        );
     }
 
     #[test]

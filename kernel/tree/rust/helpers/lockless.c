@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/task_work.h>
+#include <linux/uaccess.h>
 
 __rust_helper const struct path *
 rust_helper_file_user_path(const struct file *file)
@@ -43,13 +44,23 @@ __rust_helper void rust_helper_cond_resched(void)
 	cond_resched();
 }
 
-/* Instead of ->pagesize(), which hugetlbfs, SysV shared memory and DAX have. */
+/*
+ * Instead of ->pagesize(), which hugetlbfs, SysV shared memory and the devices of
+ * DAX have. It would look at the VMA again.
+ */
 __rust_helper unsigned int
 rust_helper_mapped_file_page_shift(struct file *file)
 {
 	if (is_file_hugepages(file))
 		return huge_page_shift(hstate_file(file));
-	return S_ISCHR(file_inode(file)->i_mode) ? 0 : PAGE_SHIFT;
+	if (S_ISCHR(file_inode(file)->i_mode) && IS_DAX(file_inode(file)))
+		return 0;
+	return PAGE_SHIFT;
+}
+
+__rust_helper unsigned long rust_helper_lockless_task_size_max(void)
+{
+	return TASK_SIZE_MAX;
 }
 
 __rust_helper bool rust_helper_arch_pkeys_enabled(void)

@@ -2,18 +2,33 @@
 
 //! The size of a mapping's pages, and its protection key: as smaps and PROCMAP_QUERY tell them.
 
-use super::{Test, shapes_in_turn};
+use super::{Test, shapes_in_turn, sum_of_readers};
 use crate::{
     child::Target,
+    invariants::Listing,
+    pages::PLACE,
     query,
-    raw::{ALL, Lockless},
+    raw::{ALL, Lockless, MAPS},
+    sched,
     shapes::PAGE,
 };
 use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
-use std::{collections::BTreeSet, fs, fs::File};
+use std::{
+    collections::BTreeSet,
+    fs,
+    fs::File,
+    time::{Duration, Instant},
+};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
+/// How long mappings come and go, of how many processes, and the CPU of their readers: not that of the processes.
+const TIME: Duration = Duration::from_secs(5);
+const PROCESSES: usize = 2;
+const READER_CPU: usize = 1;
+/// Binary logarithms of the bytes of a page.
+const ORDINARY: u8 = 12;
+const HUGE: u8 = 21;
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
@@ -24,6 +39,7 @@ pub(super) fn tests() -> Vec<Test> {
             Ok(())
         }),
         Test::new("page size: of every size that the machine has", all_sizes),
+        Test::new("page size: of mappings that come and go", come_and_go),
         Test::new("protection key: as smaps tells it", keys),
     ]
 }
@@ -76,6 +92,72 @@ fn all_sizes() -> Result<()> {
     println!("# pages of {sizes:?} bytes");
     ensure!(sizes == expected && sizes.len() > 1, "mapped: {expected:?}");
     Ok(())
+}
+
+/// Memory of pages of either size takes turns at one place of two processes. The kernel must tell the size of
+/// what it has found: the VMA may be another one by then, whose driver knows nothing of the first one's pages.
+fn come_and_go() -> Result<()> {
+    let targets = (0..PROCESSES)
+        .map(|_| Target::start("page-sizes-by-turns"))
+        .collect::<Result<Vec<_>>>()?;
+    let [ordinary, huge, wrong, unstable, withheld] = sum_of_readers(PROCESSES, |n| {
+        read_sizes(targets.get(n).context("no such process")?)
+    })?;
+    println!(
+        "# {ordinary} records of ordinary pages, {huge} of huge ones, {unstable} unstable, {withheld} withheld"
+    );
+    ensure!(wrong == 0, "{wrong} of a wrong size");
+    Ok(())
+}
+
+/// Counts mappings of ordinary pages, of huge ones, those of both that were told another size or none, and
+/// unstable and withheld records, whose size is not looked at.
+///
+/// A wrong size does not end the reading: a kernel that looks at freed memory is to have the time to fall over
+/// it.
+fn read_sizes(target: &Target) -> Result<[u64; 5]> {
+    sched::pin(sched::THIS, READER_CPU)?;
+    let place = u64::from_str_radix(&target.said, 16)?;
+    let request = maps_lockless_request {
+        fields_wanted: MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_PAGE_SIZE,
+        start: place,
+        end: place + PLACE as u64,
+        ..MAPS
+    };
+    let file = Lockless::with_request(target.pid(), request)?;
+    let (mut ordinary, mut huge, mut wrong, mut unstable, mut withheld) = (0, 0, 0, 0, 0);
+    let begin = Instant::now();
+    while begin.elapsed() < TIME {
+        let owned = file.batch_at(MAX, 0)?;
+        Listing::of(place).add(owned.bytes())?;
+        for vma in owned.vmas()? {
+            let fields = vma.fields;
+            if fields.flags & MAPS_LOCKLESS_REC_WITHHELD != 0 {
+                withheld += 1;
+                continue;
+            }
+            if fields.flags & MAPS_LOCKLESS_REC_UNSTABLE != 0 {
+                unstable += 1;
+                continue;
+            }
+            let is_huge = fields.vma_flags & MAPS_LOCKLESS_VMA_HUGETLB != 0;
+            let (count, shift) = match is_huge {
+                true => (&mut huge, HUGE),
+                false => (&mut ordinary, ORDINARY),
+            };
+            *count += 1;
+            if fields.valid & request.fields_wanted != request.fields_wanted
+                || fields.page_shift != shift
+            {
+                if wrong == 0 {
+                    println!("# pages of 2^{shift} bytes: {fields:x?}");
+                }
+                wrong += 1;
+            }
+        }
+    }
+    ensure!(ordinary > 0 && huge > 0, "nothing changed");
+    Ok([ordinary, huge, wrong, unstable, withheld])
 }
 
 /// Where the machine has none, nobody tells one, and none can be asked for.

@@ -19,8 +19,8 @@ impl Argument {
     /// Looks at the size of the struct at `at`, whose first version had `least` bytes and which has
     /// `ours` in this kernel.
     ///
-    /// Fails with `E2BIG`, and tells our size, where the struct is longer and what is behind our part
-    /// is not zero, or where it is longer than a page.
+    /// Fails with `E2BIG`, and tells our size, where the struct is longer and what is behind our
+    /// part is not zero, or where it is longer than a page.
     pub(crate) fn new(at: UserPtr, least: u32, ours: usize) -> Result<Self> {
         let size = UserSlice::new(at, size_of::<u64>())
             .reader()
@@ -67,8 +67,8 @@ impl Argument {
         Ok(request)
     }
 
-    /// Writes the struct, as much as there is room for. The size stays, and what is behind our part is
-    /// zero already.
+    /// Writes the struct, as much as there is room for. The size stays, and what is behind our part
+    /// is zero already.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result {
         let end = self.size.min(bytes.len());
         let begin = size_of::<u64>().min(end);

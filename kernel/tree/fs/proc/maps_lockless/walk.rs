@@ -19,8 +19,8 @@ use kernel::{
     fs::{BuildId, MappedFile, BUILD_ID_MAX},
     mm::{
         lockless::{
-            FileId, FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma, VmaFields, VmaFile,
-            Wanted,
+            task_size_max, FileId, FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma,
+            VmaFields, VmaFile, Wanted,
         },
         virt::{flags as vm_flags, vm_flags_t},
         Mm, MmWithUser,
@@ -313,20 +313,19 @@ impl<'a> Walk<'a> {
     }
 
     /// Makes a record of a range of which nothing could be proved, up to `end` if there is one.
-    /// Returns the work that this took, and where to go on.
+    /// Returns the work that this took, and where to go on, if there may be more.
     fn list_unknown(&mut self, end: Option<usize>) -> Result<(usize, Option<usize>), Full> {
         // Behind what a process can map there is nothing to be known.
-        let limit = self.mm.task_size();
-        let told = end.unwrap_or(limit).min(limit);
-        if told > self.cursor {
-            self.batch.push_unknown(self.cursor as u64, told as u64)?;
-            self.cursor = told;
+        let end = end.unwrap_or(usize::MAX).min(task_size_max());
+        if end <= self.cursor {
+            return Ok((0, None));
         }
-        Ok((0, end.filter(|end| *end < limit)))
+        self.batch.push_unknown(self.cursor as u64, end as u64)?;
+        Ok((0, Some(end)))
     }
 
-    /// Makes a record of a VMA, if it is wanted, and one of its file, if the batch has none. Returns
-    /// the work that this took.
+    /// Makes a record of a VMA, if it is wanted, and one of its file, if the batch has none.
+    /// Returns the work that this took.
     fn list(&mut self, found: FoundVma<'_>) -> Result<usize, Full> {
         let mark = self.batch.mark();
         self.list_vma(found)
@@ -363,11 +362,7 @@ impl<'a> Walk<'a> {
             record.offset =
                 ((vma.pgoff as u64) << PAGE_SHIFT).wrapping_add(record.start - record.vma_start);
         }
-        let page_shift = if vma.page_size_of_file {
-            seen.and_then(|seen| seen.page_shift)
-        } else {
-            Some(PAGE_SHIFT as u8)
-        };
+        let page_shift = seen.map_or(Some(PAGE_SHIFT as u8), |seen| seen.page_shift);
         self.fill_page_shift(&mut record, page_shift);
         let name = self.name(&mut record, &vma, is_file);
         self.batch.push_vma(record, name)?;

@@ -20,8 +20,8 @@ pub const MAPS_LOCKLESS_VERSION: u16 = 1;
 /// A buffer of this many bytes has room for any mapping, as long as no field is asked for that this
 /// file does not describe.
 pub const MAPS_LOCKLESS_MIN_BUFFER: u32 = 8192;
-/// The kernel returns no more than this many bytes a read, as long as no field is asked for that this
-/// file does not describe.
+/// The kernel returns no more than this many bytes a read, as long as no field is asked for that
+/// this file does not describe.
 pub const MAPS_LOCKLESS_MAX_BATCH: u32 = 65536;
 /// The file position behind a final batch. A read from here returns 0.
 pub const MAPS_LOCKLESS_POS_END: u64 = 0x4000_0000_0000_0000;
@@ -69,7 +69,7 @@ pub const MAPS_LOCKLESS_END_NO_MM: u32 = 4;
 pub const MAPS_LOCKLESS_END_BUDGET: u32 = 5;
 /// Why a batch ended: a fatal signal is pending for the reader. Read on.
 pub const MAPS_LOCKLESS_END_SIGNAL: u32 = 6;
-/// Why a batch ended: it has as many mappings as were asked for. Read on.
+/// Why a batch ended: it has as many mappings and unknown ranges as were asked for. Read on.
 pub const MAPS_LOCKLESS_END_LIMIT: u32 = 7;
 
 /// Status: a process uses the address space.
@@ -246,8 +246,8 @@ pub struct maps_lockless_batch {
     pub seq_begin: u64,
     /// The same after the last record was made.
     pub seq_end: u64,
-    /// Number of the request that the batch was made by. 0: none was set on this open file. No other
-    /// request has the number until reboot.
+    /// Number of the request that the batch was made by. 0: none was set on this open file. No
+    /// other request has the number until reboot.
     pub request: u64,
     /// `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
     pub fields_supported: u64,
@@ -370,7 +370,7 @@ pub struct maps_lockless_request {
     pub start: u64,
     /// Only VMAs that start below this address. 0: all VMAs.
     pub end: u64,
-    /// The most mappings that one read(2) returns. 0: as many as have room.
+    /// The most mappings and unknown ranges that one read(2) returns. 0: as many as have room.
     pub max_records: u32,
     /// Zero.
     pub reserved: u32,

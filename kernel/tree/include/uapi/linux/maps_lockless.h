@@ -119,7 +119,10 @@
 /* Why a batch ended: a fatal signal is pending for the reader. Read on. */
 #define MAPS_LOCKLESS_END_SIGNAL	6
 
-/* Why a batch ended: it has as many mappings as were asked for. Read on. */
+/*
+ * Why a batch ended: it has as many mappings and unknown ranges as were asked
+ * for. Read on.
+ */
 #define MAPS_LOCKLESS_END_LIMIT	7
 
 /* Status: a process uses the address space. */
@@ -574,7 +577,8 @@ struct maps_lockless_request {
 	/* Only VMAs that start below this address. 0: all VMAs. */
 	__u64 end;
 	/*
-	 * The most mappings that one read(2) returns. 0: as many as have room.
+	 * The most mappings and unknown ranges that one read(2) returns. 0: as
+	 * many as have room.
 	 */
 	__u32 max_records;
 	/* Zero. */

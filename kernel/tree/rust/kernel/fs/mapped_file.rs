@@ -117,8 +117,8 @@ impl MappedFile {
         unsafe { bindings::d_path_deleted(bindings::file_user_path(self.as_ptr())) }
     }
 
-    /// Returns the binary logarithm of the bytes of a page where the file is mapped, or [`None`] where
-    /// only the driver of a device knows.
+    /// Returns the binary logarithm of the bytes of a page where the file is mapped, or [`None`]
+    /// where only the driver of a device knows.
     pub fn page_shift(&self) -> Option<u8> {
         // SAFETY: By the type invariants the file has a reference.
         match unsafe { bindings::mapped_file_page_shift(self.as_ptr()) } {

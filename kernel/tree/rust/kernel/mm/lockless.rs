@@ -21,7 +21,8 @@
 //!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
 //!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
 //! * What a copied pointer points to is looked at after the proof only. A file is the exception:
-//!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
+//!   it is pinned first, for its memory is typesafe too, and looked into after the proof. `vm_ops`
+//!   is compared with and never looked into: a file system may free it as soon as the VMA is closed.
 //! * A file's address and the value of `mm->maps_free_seq` with which it was proved to be mapped
 //!   are its identity, pinned or not ([`FileId`]).
 //! * The number of attempts is fixed, whatever made one fail. There is no wait and no lock.
@@ -119,8 +120,8 @@ pub enum VmaFields<'rcu> {
 /// Copies of a VMA's fields that were proved to be of a VMA of the mm.
 pub struct ProvedVma<'rcu> {
     /// Whether no change was seen: the VMA's own idea of its range is the maple tree's, and no
-    /// writer but fork(2), which changes nothing, held its lock. On weakly ordered machines a writer
-    /// who has only begun may be missed: this is a hint, and `maps_change_seq` the proof.
+    /// writer but fork(2), which changes nothing, held its lock. On weakly ordered machines a
+    /// writer who has only begun may be missed: this is a hint, and `maps_change_seq` the proof.
     pub stable: bool,
     /// `vm_flags`.
     pub flags: vm_flags_t,
@@ -128,8 +129,6 @@ pub struct ProvedVma<'rcu> {
     pub pgoff: usize,
     /// `vm_file`.
     pub file: VmaFile,
-    /// Whether its pages are of the size that the file tells, and not of the ordinary size.
-    pub page_size_of_file: bool,
     /// The name that `prctl(PR_SET_VMA_ANON_NAME)` gave it.
     pub anon_name: Option<&'rcu CStr>,
     /// The name of a special mapping.
@@ -336,14 +335,13 @@ struct Entry<'rcu> {
     vma: Option<UnlockedVma<'rcu>>,
 }
 
-impl MmWithUser {
-    /// Returns the address behind the last that user space can map.
-    pub fn task_size(&self) -> usize {
-        // SAFETY: The field is valid as `self` is a reference. execve(2) sets it before the mm is
-        // that of a process.
-        unsafe { (*self.as_raw()).__bindgen_anon_1.task_size }
-    }
+/// Returns the address behind the last that any process can map.
+pub fn task_size_max() -> usize {
+    // SAFETY: Always safe to call.
+    unsafe { bindings::lockless_task_size_max() }
+}
 
+impl MmWithUser {
     /// Returns what tells the heap and the stack from other mappings, at this moment.
     pub fn label_bounds(&self) -> LabelBounds {
         let mm = self.as_raw();
@@ -491,9 +489,10 @@ impl<'rcu> UnlockedVma<'rcu> {
 
     /// `vm_lock_seq`. What is loaded later is at least as new.
     fn lock_seq(&self) -> u32 {
-        // SAFETY: By the type invariants the field may be loaded. C code writes it by
-        // `WRITE_ONCE()`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.ptr.as_ptr()).vm_lock_seq) }.load(Acquire)
+        // SAFETY: By the type invariants the field may be loaded. Volatile, as in `copy()`.
+        let lock_seq = unsafe { (&raw const (*self.ptr.as_ptr()).vm_lock_seq).read_volatile() };
+        smp_mb(Read);
+        lock_seq
     }
 
     /// Whether the VMA's own idea of its range is this.
@@ -540,10 +539,10 @@ impl<'rcu> UnlockedVma<'rcu> {
 
     #[cfg(CONFIG_ANON_VMA_NAME)]
     fn anon_name(&self) -> *const bindings::anon_vma_name {
-        // SAFETY: By the type invariants the field may be loaded. C code publishes a new name by
-        // `smp_store_release()`.
-        let field = unsafe { Atomic::from_ptr(&raw mut (*self.ptr.as_ptr()).anon_name) };
-        field.load(Acquire)
+        // SAFETY: By the type invariants the field may be loaded. Volatile, as in `copy()`. A name
+        // that is found is published by `smp_store_release()`, and the load of its bytes depends on
+        // this one.
+        unsafe { (&raw const (*self.ptr.as_ptr()).anon_name).read_volatile() }
     }
 
     #[cfg(not(CONFIG_ANON_VMA_NAME))]
@@ -563,13 +562,8 @@ impl<'rcu> UnprovedVma<'rcu> {
         let special = unsafe {
             bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
         };
-        // SAFETY: Not null, it is the operations of a VMA that was in the tree within this RCU
-        // section. Modules are unloaded after an RCU grace period.
-        let vm_ops = unsafe { self.vm_ops.as_ref() };
         ProvedVma {
             stable,
-            // To call it would have the VMA looked at once more.
-            page_size_of_file: vm_ops.is_some_and(|ops| ops.pagesize.is_some()),
             flags: self.flags,
             pgoff: self.pgoff,
             file: self.file,
