@@ -21,8 +21,9 @@
 //!   field was copied, so that every copy is of a VMA of this mm. See `mm_maps_free_begin()` in
 //!   `include/linux/mmap_lock.h` for the writer's half. Moved, the copies are thrown away.
 //! * What a copied pointer points to is looked at after the proof only. A file is the exception:
-//!   it is pinned first, for its memory is typesafe too, and looked into after the proof. `vm_ops`
-//!   is compared with and never looked into: a file system may free it as soon as the VMA is closed.
+//!   it is pinned first, for its memory is typesafe too, and looked into after the proof.
+//! * `vm_ops` is compared with and never looked into: a file system may free it as soon as the VMA
+//!   is closed.
 //! * A file's address and the value of `mm->maps_free_seq` with which it was proved to be mapped
 //!   are its identity, pinned or not ([`FileId`]).
 //! * The number of attempts is fixed, whatever made one fail. There is no wait and no lock.
