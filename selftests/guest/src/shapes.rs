@@ -54,10 +54,11 @@ pub const ODD_NAMES: [(&str, &[u8]); 8] = [
 pub const MANY: &str = "/tmp/many";
 
 /// Every shape that stays as it is.
-pub const QUIESCENT: [&str; 17] = [
+pub const QUIESCENT: [&str; 18] = [
     "plain",
     "vmas-10000",
     "file-vmas-1000",
+    "files-200",
     "deleted-file",
     "memfd",
     "sysv-shm",
@@ -199,6 +200,7 @@ fn make(shape: &str) -> Result<String> {
         _ if shape.starts_with("file-vmas-") => {
             map_new_file(Path::new(MANY), shape["file-vmas-".len()..].parse()?)?;
         }
+        _ if shape.starts_with("files-") => map_many_files(shape["files-".len()..].parse()?)?,
         "deleted-file" => {
             let path = Path::new("/tmp/deleted-file");
             map_new_file(path, 1)?;
@@ -264,6 +266,33 @@ fn map_new_file(path: &Path, count: usize) -> Result<()> {
     ftruncate(&fd, (count * PAGE) as i64)?;
     for page in 0..count {
         map_file(&fd, page * PAGE)?;
+    }
+    Ok(())
+}
+
+/// Maps two pages of each of so many files, first those of each file's end, so that no two neighbours are of one
+/// file. Of the files that come one after the other, some are in one directory and some are not.
+fn map_many_files(count: usize) -> Result<()> {
+    let directories = [
+        "/tmp/files",
+        "/tmp/files/a/deeper",
+        "/dev/shm",
+        "/tmp/files/a",
+    ];
+    let mut files = Vec::new();
+    for number in 0..count {
+        let directory = Path::new(directories[number / 3 % directories.len()]);
+        fs::create_dir_all(directory)?;
+        let path = directory.join(format!("{number}-{}", "x".repeat(number % 20)));
+        let flags = OFlag::O_CREAT | OFlag::O_RDWR;
+        let file = open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        ftruncate(&file, 2 * PAGE as i64)?;
+        files.push(file);
+    }
+    for offset in [PAGE, 0] {
+        for file in &files {
+            map_file(file, offset)?;
+        }
     }
     Ok(())
 }

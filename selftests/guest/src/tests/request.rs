@@ -293,6 +293,22 @@ fn by_number() -> Result<()> {
         ensure!(all == true_ranges(&whole), "{max_records}");
         ensure!(!file.batch_at(MIN, 0)?.batch()?.is_selected());
     }
+    // The last mapping is in no maple tree, and counts as well where flags select.
+    for max_records in [1, 2, 3] {
+        let request = maps_lockless_request {
+            vma_flags_any: MAPS_LOCKLESS_VMA_MAYREAD | MAPS_LOCKLESS_VMA_EXEC,
+            max_records,
+            ..MAPS
+        };
+        let mut file = Lockless::with_request(target.pid(), request)?;
+        let mut all = Vec::new();
+        for owned in file.batches(MAX)? {
+            let vmas = owned.vmas()?;
+            ensure!(vmas.len() as u32 <= max_records, "{} records", vmas.len());
+            all.extend(vmas.iter().map(|vma| (vma.fields.start, vma.fields.end)));
+        }
+        ensure!(all == true_ranges(&whole), "{max_records}, selected");
+    }
     // A point lookup: one mapping, its true range, and no more work than that.
     let file = Lockless::with_request(
         target.pid(),

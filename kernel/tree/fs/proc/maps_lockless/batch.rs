@@ -22,30 +22,26 @@ pub(crate) struct Mark {
 
 /// A header's place, and the records behind it.
 ///
-/// Its memory is allocated in one piece at the start and charged to the reader's memory cgroup, so
-/// that records can be added within an RCU section.
-pub(crate) struct Batch {
-    buf: KVVec<u8>,
-    capacity: usize,
+/// Its memory is allocated before, so that records can be added within an RCU section.
+pub(crate) struct Batch<'a> {
+    buf: &'a mut [u8],
+    /// Bytes written, header included.
+    len: usize,
     /// Records of any type.
     records: u32,
     /// Records of mappings, and of ranges that may hold some.
     mappings: u32,
 }
 
-impl Batch {
-    /// Makes a batch of at most `capacity` bytes, header included. It has room for the header.
-    pub(crate) fn new(capacity: usize) -> Result<Self> {
-        let capacity = capacity.clamp(HEADER, MAPS_LOCKLESS_MAX_BATCH as usize);
-        // A reader that runs out of memory is told so. The log need not be.
-        let mut buf = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        buf.resize(HEADER, 0, GFP_KERNEL_ACCOUNT)?;
-        Ok(Self {
+impl<'a> Batch<'a> {
+    /// Makes a batch in `buf`, which has room for the header.
+    pub(crate) fn new(buf: &'a mut [u8]) -> Self {
+        Self {
             buf,
-            capacity,
+            len: HEADER,
             records: 0,
             mappings: 0,
-        })
+        }
     }
 
     /// Number of records of mappings, and of ranges that may hold some.
@@ -55,32 +51,36 @@ impl Batch {
 
     /// Bytes, header included.
     pub(crate) fn len(&self) -> usize {
-        self.buf.len()
+        self.len
     }
 
     /// How far the batch is filled.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
-            len: self.buf.len(),
+            len: self.len,
             records: self.records,
         }
     }
 
     /// Takes out the records that were added since `mark`, among which is no mapping.
     pub(crate) fn rewind(&mut self, mark: Mark) {
-        self.buf.truncate(mark.len);
+        self.len = mark.len;
         self.records = mark.records;
     }
 
     /// Adds a mapping. Fills in the record's type and lengths.
-    ///
-    /// Does not allocate, as the other functions that add a record.
+    #[inline]
     pub(crate) fn push_vma(&mut self, mut vma: maps_lockless_vma, name: &[u8]) -> Result<(), Full> {
         vma.r#type = MAPS_LOCKLESS_TYPE_VMA;
         vma.fixed_size = VMA as u16;
-        vma.size = self.room_for(VMA, &[name])?;
         vma.name_len = name.len() as u32;
-        self.put(vma.as_bytes(), &[name])?;
+        let (size, room) = self.room_for(VMA + padded(name))?;
+        vma.size = size;
+        let (fixed, room) = room.split_at_mut(VMA);
+        fixed.copy_from_slice(vma.as_bytes());
+        if !name.is_empty() {
+            put(room, name);
+        }
         self.mappings += 1;
         Ok(())
     }
@@ -92,66 +92,70 @@ impl Batch {
         path: &[u8],
         build_id: &[u8],
     ) -> Result<u32, Full> {
-        let place = self.buf.len() as u32;
+        let place = self.len as u32;
         file.r#type = MAPS_LOCKLESS_TYPE_FILE;
         file.fixed_size = FILE as u16;
-        file.size = self.room_for(FILE, &[path, build_id])?;
         file.path_len = path.len() as u32;
         file.build_id_len = build_id.len() as u32;
-        self.put(file.as_bytes(), &[path, build_id])?;
+        let (size, room) = self.room_for(FILE + padded(path) + padded(build_id))?;
+        file.size = size;
+        let (fixed, room) = room.split_at_mut(FILE);
+        fixed.copy_from_slice(file.as_bytes());
+        let room = put(room, path);
+        put(room, build_id);
         Ok(place)
     }
 
     /// Adds a range of which nothing is known.
     pub(crate) fn push_unknown(&mut self, start: u64, end: u64) -> Result<(), Full> {
+        let (size, room) = self.room_for(UNKNOWN)?;
         let unknown = maps_lockless_unknown {
             r#type: MAPS_LOCKLESS_TYPE_UNKNOWN,
             fixed_size: UNKNOWN as u16,
-            size: self.room_for(UNKNOWN, &[])?,
+            size,
             start,
             end,
         };
-        self.put(unknown.as_bytes(), &[])?;
+        room.copy_from_slice(unknown.as_bytes());
         self.mappings += 1;
         Ok(())
     }
 
     /// Completes the batch with its header, which the caller has filled in but for its own part.
-    pub(crate) fn finish(&mut self, mut header: maps_lockless_batch) -> &[u8] {
-        header.size = self.buf.len() as u32;
+    pub(crate) fn finish(self, mut header: maps_lockless_batch) -> &'a [u8] {
+        header.size = self.len as u32;
         header.count = self.records;
-        self.buf.as_mut_slice()[..HEADER].copy_from_slice(header.as_bytes());
-        &self.buf
+        self.buf[..HEADER].copy_from_slice(header.as_bytes());
+        &self.buf[..self.len]
     }
 
-    /// The bytes of a record with these behind its fixed part, if there is room for them.
-    fn room_for(&self, fixed: usize, blobs: &[&[u8]]) -> Result<u32, Full> {
-        let size = blobs
-            .iter()
-            .fold(fixed, |size, bytes| size + bytes.len().next_multiple_of(8));
-        if size > self.capacity - self.buf.len() {
-            return Err(Full);
-        }
-        // No truncation: it is below MAPS_LOCKLESS_MAX_BATCH.
-        Ok(size as u32)
-    }
-
-    fn put(&mut self, fixed: &[u8], blobs: &[&[u8]]) -> Result<(), Full> {
-        self.extend(fixed)?;
-        for bytes in blobs {
-            self.extend(bytes)?;
-            self.extend(&[0; 8][..bytes.len().next_multiple_of(8) - bytes.len()])?;
-        }
+    /// Adds a record of `size` bytes, a multiple of 8, if there is room. The caller writes it.
+    #[inline]
+    fn room_for(&mut self, size: usize) -> Result<(u32, &mut [u8]), Full> {
+        let room = self
+            .buf
+            .get_mut(self.len..)
+            .and_then(|room| room.get_mut(..size));
+        let room = room.ok_or(Full)?;
+        self.len += size;
         self.records += 1;
-        Ok(())
+        // No truncation: it is below MAPS_LOCKLESS_MAX_BATCH.
+        Ok((size as u32, room))
     }
+}
 
-    fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        // `room_for()` has seen to the room. Within the capacity nothing is allocated.
-        self.buf
-            .extend_from_slice(bytes, GFP_NOWAIT)
-            .map_err(|_| Full)
-    }
+/// Bytes that these take in a record.
+fn padded(bytes: &[u8]) -> usize {
+    bytes.len().next_multiple_of(8)
+}
+
+/// Writes bytes and their padding. Returns the room that is behind.
+fn put<'r>(room: &'r mut [u8], bytes: &[u8]) -> &'r mut [u8] {
+    let (own, behind) = room.split_at_mut(padded(bytes));
+    let (own, padding) = own.split_at_mut(bytes.len());
+    own.copy_from_slice(bytes);
+    padding.fill(0);
+    behind
 }
 
 #[cfg(CONFIG_PROC_MAPS_LOCKLESS_KUNIT_TEST)]
@@ -173,7 +177,8 @@ mod tests {
 
         for path_len in 0..=17 {
             for id_len in [0, 1, 8, 20] {
-                let mut batch = Batch::new(4096)?;
+                let mut buf = [0xff; 512];
+                let mut batch = Batch::new(&mut buf);
                 let place = batch
                     .push_file(Default::default(), &BYTES[..path_len], &BYTES[..id_len])
                     .map_err(|_| ENOSPC)?;
@@ -181,7 +186,7 @@ mod tests {
                 let id_off = HEADER + FILE + path_len.next_multiple_of(8);
                 let end = id_off + id_len.next_multiple_of(8);
                 assert_eq!(batch.len(), end);
-                assert_eq!(word(&batch.buf, HEADER + SIZE), Some((end - HEADER) as u32));
+                assert_eq!(word(batch.buf, HEADER + SIZE), Some((end - HEADER) as u32));
                 for (off, len, end) in [(HEADER + FILE, path_len, id_off), (id_off, id_len, end)] {
                     let (blob, padding) = batch.buf[off..end].split_at(len);
                     assert!(blob.iter().all(|byte| *byte == 0xaa));
@@ -195,7 +200,8 @@ mod tests {
     /// A file is no mapping, and is taken out again where the mapping behind it has no room.
     #[test]
     fn what_was_added_is_taken_out_again() -> Result {
-        let mut batch = Batch::new(4096)?;
+        let mut buf = [0xff; 512];
+        let mut batch = Batch::new(&mut buf);
         batch.push_unknown(0, 1).map_err(|_| ENOSPC)?;
         let mark = batch.mark();
         let len = batch.len();
@@ -216,16 +222,13 @@ mod tests {
             (HEADER + VMA + 8, true),
             (HEADER + VMA - 1, false),
         ] {
-            let mut batch = Batch::new(capacity)?;
+            let mut buf = [0; HEADER + VMA + 8];
+            let mut batch = Batch::new(&mut buf[..capacity]);
             let pushed = batch.push_vma(Default::default(), &BYTES[..1]);
             assert_eq!(pushed.is_ok(), fits);
             assert_eq!(batch.mappings(), u32::from(fits));
             assert_eq!(batch.len(), if fits { capacity } else { HEADER });
         }
-        assert_eq!(
-            Batch::new(usize::MAX)?.capacity,
-            MAPS_LOCKLESS_MAX_BATCH as usize
-        );
         Ok(())
     }
 }

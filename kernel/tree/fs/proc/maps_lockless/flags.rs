@@ -2,7 +2,7 @@
 
 //! From the kernel's `vm_flags`, which may change, to the bits that user space sees, which may not.
 
-use super::wire::*;
+use super::{request::Request, wire::*};
 use kernel::mm::virt::{flags, vm_flags_t};
 
 /// Which of the kernel's flags becomes which bit. A flag that the configuration leaves out is zero.
@@ -73,6 +73,74 @@ pub(crate) fn to_uapi(flags: vm_flags_t, file: bool) -> u64 {
         )
 }
 
+/// What a request has told of a VMA's flags, zero where it does not ask for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Told {
+    /// `MAPS_LOCKLESS_VMA_*`, but not whether a file is mapped.
+    pub(crate) vma_flags: u64,
+    pub(crate) pkey: u8,
+}
+
+/// The last answers, one for each combination of permissions.
+///
+/// The VMAs of a process have few different flags.
+pub(crate) struct Memo {
+    /// The number of the request that they are for.
+    request: u64,
+    answers: [(vm_flags_t, Told); 8],
+}
+
+impl Memo {
+    pub(crate) fn new() -> Self {
+        let nothing = Told {
+            vma_flags: 0,
+            pkey: 0,
+        };
+        Self {
+            request: 0,
+            // Right for the first, and no answer for the others, whose flags are not zero.
+            answers: [(0, nothing); 8],
+        }
+    }
+
+    /// Prepares for a request.
+    pub(crate) fn prepare(&mut self, request: &Request) {
+        if self.request != request.number {
+            *self = Self::new();
+            self.request = request.number;
+        }
+    }
+
+    /// Translates `vm_flags` for the request that this was prepared for.
+    #[inline]
+    pub(crate) fn told(&mut self, flags: vm_flags_t, request: &Request) -> Told {
+        let (asked, told) = &mut self.answers[flags % 8];
+        if *asked != flags {
+            *asked = flags;
+            *told = Told::new(flags, request);
+        }
+        *told
+    }
+}
+
+impl Told {
+    #[cold]
+    fn new(flags: vm_flags_t, request: &Request) -> Self {
+        Self {
+            vma_flags: if request.asks(MAPS_LOCKLESS_FIELD_FLAGS) {
+                to_uapi(flags, false)
+            } else {
+                0
+            },
+            pkey: if request.asks(MAPS_LOCKLESS_FIELD_PKEY) {
+                flags::pkey(flags)
+            } else {
+                0
+            },
+        }
+    }
+}
+
 /// Translates back. What `vm_flags` has no bit for is dropped.
 pub(crate) fn from_uapi(bits: u64) -> vm_flags_t {
     TABLE
@@ -96,6 +164,18 @@ mod tests {
             assert_eq!(from_uapi(uapi), kernel);
             if kernel != 0 {
                 assert_eq!(to_uapi(kernel, false), uapi);
+            }
+        }
+    }
+
+    #[test]
+    fn answers_are_remembered_by_all_flags() {
+        let mut memo = Memo::new();
+        for (flags, _) in TABLE.iter().chain(&TABLE) {
+            for flags in [*flags, flags | 7, 0] {
+                let told = memo.told(flags, &Request::MAPS);
+                assert_eq!(told.vma_flags, to_uapi(flags, false));
+                assert_eq!(told.pkey, 0);
             }
         }
     }

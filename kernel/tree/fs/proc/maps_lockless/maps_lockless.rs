@@ -6,7 +6,8 @@
 //! - `request.rs` is what a reader asks for, and `ioctl.rs` how it says so.
 //! - `walk.rs` goes through the VMAs in short RCU sections and makes records of them.
 //! - `files.rs` remembers the files that it met.
-//! - `batch.rs` is the buffer that the records are collected in.
+//! - `batch.rs` lays the records out.
+//! - `buffers.rs` is the memory that a read works with.
 //! - `flags.rs` translates `vm_flags`.
 //!
 //! This file is the entry from C. It is the only one here with unsafe code: what is unsafe about
@@ -17,6 +18,7 @@
 //! `Documentation/filesystems/proc_maps_lockless.rst`.
 
 mod batch;
+mod buffers;
 mod files;
 mod flags;
 mod ioctl;
@@ -25,7 +27,8 @@ mod walk;
 #[expect(unreachable_pub, reason = "shared with a library, where it is public")]
 mod wire;
 
-use core::ptr::NonNull;
+use buffers::Buffers;
+use core::{mem, ptr::NonNull};
 use ioctl::Argument;
 use kernel::{
     bindings,
@@ -39,9 +42,10 @@ use kernel::{
         SpinLock,
     },
     types::ForeignOwnable,
-    uaccess::{UserPtr, UserSlice},
+    uaccess::{UserPtr, UserSlice, UserSliceWriter},
 };
 use request::Request;
+use walk::Done;
 use wire::*;
 
 /// The letter of the ioctl(2)s of procfs.
@@ -54,7 +58,20 @@ struct OpenFile {
     mm: Option<ARef<Mm>>,
     /// Held to copy it in or out. Only readers through the same open file meet here.
     #[pin]
-    request: SpinLock<Request>,
+    reader: SpinLock<Reader>,
+}
+
+// Any thread may read it, and another one close it.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<OpenFile>()
+};
+
+/// What an open file keeps from one call to the next.
+struct Reader {
+    request: Request,
+    /// The memory of a listing that is not at its end.
+    spare: Option<KBox<Buffers>>,
 }
 
 /// The number of the last request that anybody has made. No two batches of different requests look
@@ -62,6 +79,21 @@ struct OpenFile {
 static LAST_REQUEST: Atomic<u64> = Atomic::new(0);
 
 impl OpenFile {
+    /// Reads a batch.
+    fn read(&self, out: &mut UserSliceWriter, pos: u64) -> Result<Done> {
+        let (request, mut buffers) = {
+            let mut reader = self.reader.lock();
+            (reader.request, reader.spare.take())
+        };
+        let done = walk::read(self.mm.as_deref(), &request, &mut buffers, out, pos);
+        if buffers.is_some() {
+            // What another reader has left there meanwhile is freed behind the lock.
+            let other = mem::replace(&mut self.reader.lock().spare, buffers);
+            drop(other);
+        }
+        done
+    }
+
     /// Has later reads do as the request says that user space has at `at`, and answers it.
     fn set_request(&self, at: UserPtr) -> Result {
         const OURS: usize = size_of::<maps_lockless_request>();
@@ -78,7 +110,7 @@ impl OpenFile {
         request.number = LAST_REQUEST.fetch_add(1, Relaxed) + 1;
         asked.request = request.number;
         argument.write(asked.as_bytes())?;
-        *self.request.lock() = request;
+        self.reader.lock().request = request;
         Ok(())
     }
 
@@ -86,7 +118,7 @@ impl OpenFile {
     fn get_request(&self, at: UserPtr) -> Result {
         const OURS: usize = size_of::<maps_lockless_request>();
         let argument = Argument::new(at, MAPS_LOCKLESS_REQUEST_SIZE_VER0, OURS)?;
-        let request = *self.request.lock();
+        let request = self.reader.lock().request;
         let mut told = request.to_uapi();
         told.fields_supported = request::supported_fields();
         told.vma_flags_supported = flags::SUPPORTED;
@@ -97,7 +129,7 @@ impl OpenFile {
     fn get_state(&self, at: UserPtr) -> Result {
         const OURS: usize = size_of::<maps_lockless_state>();
         let argument = Argument::new(at, MAPS_LOCKLESS_STATE_SIZE_VER0, OURS)?;
-        let request = *self.request.lock();
+        let request = self.reader.lock().request;
         argument.write(walk::state(self.mm.as_deref(), &request).as_bytes())
     }
 }
@@ -115,7 +147,10 @@ pub unsafe extern "C" fn maps_lockless_open(mm: *mut bindings::mm_struct) -> *mu
     let file = KBox::pin_init(
         pin_init!(OpenFile {
             mm,
-            request <- new_spinlock!(Request::MAPS),
+            reader <- new_spinlock!(Reader {
+                request: Request::MAPS,
+                spare: None,
+            }),
         }),
         GFP_KERNEL_ACCOUNT,
     );
@@ -153,9 +188,8 @@ pub unsafe extern "C" fn maps_lockless_read(
     // SAFETY: The caller vouches for it.
     let pos = unsafe { *ppos } as u64;
     let mut out = UserSlice::new(UserPtr::from_addr(buf.addr()), count).writer();
-    let request = *file.request.lock();
 
-    match walk::read(file.mm.as_deref(), &request, &mut out, pos) {
+    match file.read(&mut out, pos) {
         Ok(read) => {
             // SAFETY: As above.
             unsafe { *ppos = read.pos as bindings::loff_t };

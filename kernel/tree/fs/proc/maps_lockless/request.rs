@@ -34,6 +34,8 @@ pub(crate) struct Request {
     pub(crate) number: u64,
     /// `MAPS_LOCKLESS_FIELD_*`.
     fields: u64,
+    /// Whether the three below leave anything out.
+    by_flags: bool,
     all: Mask,
     any: Mask,
     none: Mask,
@@ -92,6 +94,7 @@ impl Request {
     pub(crate) const MAPS: Self = Self {
         number: 0,
         fields: MAPS_LOCKLESS_FIELDS_MAPS,
+        by_flags: false,
         all: Mask::EMPTY,
         any: Mask::EMPTY,
         none: Mask::EMPTY,
@@ -112,15 +115,21 @@ impl Request {
         {
             return Err(EINVAL);
         }
+        let [all, any, none] = [
+            Mask::from_uapi(asked.vma_flags_all)?,
+            Mask::from_uapi(asked.vma_flags_any)?,
+            Mask::from_uapi(asked.vma_flags_none)?,
+        ];
         Ok(Self {
             number: 0,
             fields: match asked.fields_wanted {
                 0 => MAPS_LOCKLESS_FIELDS_MAPS,
                 fields => fields | MAPS_LOCKLESS_FIELD_RANGE,
             },
-            all: Mask::from_uapi(asked.vma_flags_all)?,
-            any: Mask::from_uapi(asked.vma_flags_any)?,
-            none: Mask::from_uapi(asked.vma_flags_none)?,
+            by_flags: !(all.is_empty() && any.is_empty() && none.is_empty()),
+            all,
+            any,
+            none,
             // No truncation: the option depends on 64BIT.
             start: asked.start as usize,
             end: end as usize,
@@ -164,18 +173,28 @@ impl Request {
         self.fields & fields != 0
     }
 
+    /// Whether files have to be looked at.
+    pub(crate) fn asks_files(&self) -> bool {
+        self.asks(FILE_FIELDS | MAPS_LOCKLESS_FIELD_PAGE_SIZE)
+    }
+
     /// Whether a VMA with these flags, that maps a file or not, is asked for.
+    #[inline]
     pub(crate) fn wants(&self, flags: vm_flags_t, file: bool) -> bool {
-        self.all.is_within(flags, file)
-            && !self.none.meets(flags, file)
-            && (self.any.is_empty() || self.any.meets(flags, file))
+        !self.by_flags
+            || (self.all.is_within(flags, file)
+                && !self.none.meets(flags, file)
+                && (self.any.is_empty() || self.any.meets(flags, file)))
+    }
+
+    /// Whether there may be VMAs that are not asked for because of their flags.
+    pub(crate) fn selects_by_flags(&self) -> bool {
+        self.by_flags
     }
 
     /// Whether there may be VMAs that are not asked for.
     pub(crate) fn selects(&self) -> bool {
-        !(self.all.is_empty() && self.any.is_empty() && self.none.is_empty())
-            || self.start != 0
-            || self.end != usize::MAX
+        self.selects_by_flags() || self.start != 0 || self.end != usize::MAX
     }
 }
 

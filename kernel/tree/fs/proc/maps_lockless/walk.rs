@@ -8,21 +8,20 @@
 
 use super::{
     batch::{Batch, Full},
+    buffers::{Buffers, Needs, PATH_MAX},
     files::{Files, SeenFile},
-    flags,
+    flags::{self, Memo},
     request::{supported_fields, Request, FILE_FIELDS},
     wire::*,
 };
-use core::mem;
+use core::mem::MaybeUninit;
 use kernel::{
-    bindings,
-    fs::{BuildId, MappedFile, BUILD_ID_MAX},
+    fs::{BuildId, MappedFile, UserPaths, BUILD_ID_MAX},
     mm::{
         lockless::{
-            task_size_max, FileId, FoundVma, LabelBounds, LocklessVmas, Lookup, ProvedVma,
-            VmaFields, VmaFile, Wanted,
+            task_size_max, FileId, LabelBounds, Leaf, LocklessVmas, Lookup, ProvedVma, Wanted,
         },
-        virt::{flags as vm_flags, vm_flags_t},
+        virt::vm_flags_t,
         Mm, MmWithUser,
     },
     page::{PAGE_MASK, PAGE_SHIFT, PAGE_SIZE},
@@ -49,7 +48,6 @@ const MAPPING_BYTES: usize =
 /// A read ends after this many RCU sections, whatever it has found.
 const READ_SECTIONS: u32 = 1024;
 
-const PATH_MAX: usize = bindings::PATH_MAX as usize;
 /// `ANON_VMA_NAME_MAX_LEN`.
 const ANON_NAME_MAX: usize = 80;
 const HEADER: usize = size_of::<maps_lockless_batch>();
@@ -70,9 +68,12 @@ pub(crate) struct Done {
 }
 
 /// Reads one batch of the listing, from page `pos` on.
+///
+/// Leaves its memory in `spare` for the next read, unless this one was the last of the listing.
 pub(crate) fn read(
     mm: Option<&Mm>,
     request: &Request,
+    spare: &mut Option<KBox<Buffers>>,
     out: &mut UserSliceWriter,
     pos: u64,
 ) -> Result<Done> {
@@ -91,7 +92,17 @@ pub(crate) fn read(
     let first = request.start & PAGE_MASK;
     let cursor = first.max((pos << PAGE_SHIFT) as usize);
 
-    let mut batch = Batch::new(out.len())?;
+    let needs = needs(request, out.len());
+    let capacity = needs.batch;
+    let Buffers {
+        batch,
+        files,
+        path,
+        leaf,
+        flags,
+    } = Buffers::prepare(spare, needs)?;
+    flags.prepare(request);
+    let mut batch = Batch::new(&mut batch.as_mut_slice()[..capacity]);
     let mut header = new_header(mm, request);
     header.begin = cursor as u64;
     if cursor == first {
@@ -104,8 +115,20 @@ pub(crate) fn read(
             None => MAPS_LOCKLESS_END_GONE,
             Some(mm) => {
                 header.vma_count = mm.map_count();
-                let mut walk = Walk::new(&mm, request, &mut batch, cursor)?;
-                let reason = walk.run()?;
+                let mut walk = Walk {
+                    mm: &mm,
+                    request,
+                    always: Always::new(request),
+                    labels: mm.label_bounds(),
+                    batch: &mut batch,
+                    cursor,
+                    work: 0,
+                    begin: 0,
+                    is_disturbed: false,
+                    files,
+                    flags,
+                };
+                let reason = walk.run(leaf, path.spare_capacity_mut())?;
                 header.next = walk.cursor as u64;
                 reason
             }
@@ -126,12 +149,49 @@ pub(crate) fn read(
         pos = MAPS_LOCKLESS_POS_END;
     }
 
-    let bytes = batch.finish(header);
-    out.write_slice(bytes)?;
-    Ok(Done {
-        bytes: bytes.len(),
-        pos,
-    })
+    let last = header.flags & MAPS_LOCKLESS_BATCH_FINAL != 0;
+    let batch = batch.finish(header);
+    let bytes = batch.len();
+    out.write_slice(batch)?;
+    if last {
+        *spare = None;
+    }
+    Ok(Done { bytes, pos })
+}
+
+/// How much memory a read into so many bytes needs.
+fn needs(request: &Request, bytes: usize) -> Needs {
+    let path = request.asks(MAPS_LOCKLESS_FIELD_PATH);
+    let mapping = VMA
+        + if path { PATH_MAX } else { 0 }
+        + if request.asks(FILE_FIELDS) {
+            FILE + BUILD_ID_MAX.next_multiple_of(8)
+        } else {
+            0
+        }
+        + if request.asks(MAPS_LOCKLESS_FIELD_NAME) {
+            ANON_NAME_MAX.next_multiple_of(8)
+        } else {
+            0
+        };
+    let most = mapping.saturating_mul(request.max_records as usize);
+    Needs {
+        batch: bytes
+            .min(MAPS_LOCKLESS_MAX_BATCH as usize)
+            .min(most.saturating_add(HEADER)),
+        files: new_files(request, request.max_records),
+        path,
+    }
+}
+
+/// How many files an RCU section may meet that lists so many mappings at most.
+fn new_files(request: &Request, mappings: u32) -> usize {
+    if request.asks_files() {
+        // Each unit of work adds one at most.
+        SECTION_WORK.min(mappings as usize)
+    } else {
+        0
+    }
 }
 
 fn new_header(mm: Option<&Mm>, request: &Request) -> maps_lockless_batch {
@@ -189,15 +249,77 @@ pub(crate) fn state(mm: Option<&Mm>, request: &Request) -> maps_lockless_state {
 }
 
 /// A walk in progress.
-struct Walk<'a> {
+struct Walk<'a, 'b> {
     mm: &'a MmWithUser,
     request: &'a Request,
+    always: Always,
     labels: LabelBounds,
-    batch: &'a mut Batch,
+    batch: &'a mut Batch<'b>,
     /// Everything below this address has been listed.
     cursor: usize,
-    files: Files,
-    path_buf: KVec<u8>,
+    /// The work of this RCU section.
+    work: usize,
+    /// Where in the batch this RCU section began.
+    begin: usize,
+    /// Whether something has changed during this RCU section.
+    is_disturbed: bool,
+    files: &'a mut Files,
+    flags: &'a mut Memo,
+}
+
+/// What lasts as long as an RCU section.
+struct Section<'rcu> {
+    vmas: LocklessVmas<'rcu>,
+    paths: UserPaths<'rcu>,
+}
+
+/// What is the same in all records of mappings that a request asks for.
+struct Always {
+    /// The fields that each of them has.
+    valid: u64,
+    /// The fields that those of files have besides.
+    valid_of_file: u64,
+    /// Of a mapping without file.
+    page_shift: u8,
+    /// Whether they have names of their own.
+    names: bool,
+    /// Whether files are looked at for them.
+    files: bool,
+}
+
+impl Always {
+    fn new(request: &Request) -> Self {
+        const OF_EACH: u64 = MAPS_LOCKLESS_FIELD_FLAGS
+            | MAPS_LOCKLESS_FIELD_NAME
+            | MAPS_LOCKLESS_FIELD_PKEY
+            | MAPS_LOCKLESS_FIELD_PAGE_SIZE;
+
+        Self {
+            valid: MAPS_LOCKLESS_FIELD_RANGE | (request.fields() & OF_EACH),
+            valid_of_file: request.fields() & MAPS_LOCKLESS_FIELD_OFFSET,
+            page_shift: if request.asks(MAPS_LOCKLESS_FIELD_PAGE_SIZE) {
+                PAGE_SHIFT as u8
+            } else {
+                0
+            },
+            names: request.asks(MAPS_LOCKLESS_FIELD_NAME),
+            files: request.asks_files(),
+        }
+    }
+}
+
+/// Why nothing was listed.
+enum Stop {
+    /// The batch has no room.
+    Full,
+    /// What was found has changed.
+    Changing,
+}
+
+impl From<Full> for Stop {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
 }
 
 /// What lookups should find.
@@ -207,48 +329,26 @@ struct Want<'a> {
 }
 
 impl Wanted for Want<'_> {
+    #[inline]
     fn vma(&self, flags: vm_flags_t, file: bool) -> bool {
         self.request.wants(flags, file)
     }
 
-    fn file(&self) -> bool {
-        self.request
-            .asks(FILE_FIELDS | MAPS_LOCKLESS_FIELD_PAGE_SIZE)
+    #[inline]
+    fn name(&self) -> bool {
+        self.request.asks(MAPS_LOCKLESS_FIELD_NAME)
     }
 
-    fn known(&self, file: FileId) -> Option<usize> {
-        self.files.find(file)
+    fn file(&self, file: FileId) -> bool {
+        self.request.asks_files() && self.files.find(file).is_none()
     }
 }
 
-impl<'a> Walk<'a> {
-    fn new(
-        mm: &'a MmWithUser,
-        request: &'a Request,
-        batch: &'a mut Batch,
-        cursor: usize,
-    ) -> Result<Self> {
-        Ok(Self {
-            mm,
-            request,
-            labels: mm.label_bounds(),
-            batch,
-            cursor,
-            files: Files::new(),
-            path_buf: if request.asks(MAPS_LOCKLESS_FIELD_PATH) {
-                KVec::zeroed(PATH_MAX, GFP_KERNEL_ACCOUNT)?
-            } else {
-                KVec::new()
-            },
-        })
-    }
-
+impl Walk<'_, '_> {
     /// Fills the batch. Returns why it ended, or `ENOSPC` where it has no room for one mapping.
-    fn run(&mut self) -> Result<u32> {
+    fn run(&mut self, leaf: &mut Leaf, path: &mut [MaybeUninit<u8>]) -> Result<u32> {
         for _ in 0..READ_SECTIONS {
-            // Each unit of work adds one at most.
-            self.files.reserve(SECTION_WORK)?;
-            if let Some(reason) = self.section() {
+            if let Some(reason) = self.section(leaf, path) {
                 return if reason == MAPS_LOCKLESS_END_FULL && self.batch.mappings() == 0 {
                     Err(ENOSPC)
                 } else {
@@ -264,198 +364,355 @@ impl<'a> Walk<'a> {
                 return Ok(MAPS_LOCKLESS_END_BUDGET);
             }
             kernel::task::cond_resched();
+            self.files
+                .reserve(new_files(self.request, self.mappings_left()))?;
         }
         Ok(MAPS_LOCKLESS_END_BUDGET)
     }
 
-    /// Lists some VMAs within one RCU section. Returns why the batch has ended, if it has.
-    fn section(&mut self) -> Option<u32> {
-        let begin = self.batch.len();
-        let rcu = rcu::read_lock();
-        let vmas = LocklessVmas::new(self.mm, &rcu);
+    fn mappings_left(&self) -> u32 {
+        self.request.max_records - self.batch.mappings()
+    }
 
-        let mut work = 0;
-        while work < SECTION_WORK && self.batch.len() - begin < SECTION_BYTES {
+    /// Lists some VMAs within one RCU section. Returns why the batch has ended, if it has.
+    fn section(&mut self, leaf: &mut Leaf, path: &mut [MaybeUninit<u8>]) -> Option<u32> {
+        self.work = 0;
+        self.begin = self.batch.len();
+        self.is_disturbed = false;
+        let rcu = rcu::read_lock();
+        let mut section = Section {
+            vmas: LocklessVmas::new(self.mm, &rcu),
+            paths: UserPaths::new(path, &rcu),
+        };
+
+        while !self.section_is_over() {
             if self.cursor >= self.request.end {
                 return Some(MAPS_LOCKLESS_END_COMPLETE);
             }
-            if self.batch.mappings() >= self.request.max_records {
+            if self.mappings_left() == 0 {
                 return Some(MAPS_LOCKLESS_END_LIMIT);
             }
-            let want = Want {
-                request: self.request,
-                files: &self.files,
-            };
-            let listed = match vmas.lookup(self.cursor, &want) {
-                Lookup::Gap(end) => Ok((0, end)),
-                Lookup::Unknown(end) => self.list_unknown(end),
-                Lookup::Vma(found) => {
-                    let end = found.end;
-                    self.list(found).map(|more| (more, Some(end)))
-                }
+            let listed = match self.list_settled(&mut section, leaf) {
+                Err(Stop::Changing) => self.list_changing(&mut section, leaf),
+                listed => listed,
             };
             match listed {
-                Ok((more, Some(end))) => {
-                    work += 1 + more;
-                    self.cursor = end;
-                }
-                Ok((_, None)) => {
+                Ok(Some(end)) => self.cursor = end,
+                Ok(None) => {
+                    if self.mappings_left() == 0 {
+                        return Some(MAPS_LOCKLESS_END_LIMIT);
+                    }
                     return Some(match self.list_gate() {
                         Ok(()) => MAPS_LOCKLESS_END_COMPLETE,
                         Err(Full) => MAPS_LOCKLESS_END_FULL,
                     });
                 }
-                Err(Full) => return Some(MAPS_LOCKLESS_END_FULL),
+                Err(Stop::Changing) => {}
+                Err(Stop::Full) => return Some(MAPS_LOCKLESS_END_FULL),
             }
         }
-        debug_assert!(self.batch.len() - begin < SECTION_BYTES + MAPPING_BYTES);
+        debug_assert!(self.batch.len() - self.begin <= SECTION_BYTES + MAPPING_BYTES);
         None
     }
 
+    #[inline]
+    fn section_is_over(&self) -> bool {
+        self.work >= SECTION_WORK || self.batch.len() - self.begin >= SECTION_BYTES
+    }
+
+    /// Lists the VMAs of a leaf, while nothing changes. Returns where to go on, if there may be
+    /// more.
+    #[inline]
+    fn list_settled(
+        &mut self,
+        section: &mut Section<'_>,
+        leaf: &mut Leaf,
+    ) -> Result<Option<usize>, Stop> {
+        let want = Want {
+            request: self.request,
+            files: self.files,
+        };
+        let most_wanted = self.mappings_left() as usize;
+        let most = self.most();
+        let vmas = &section.vmas;
+        let Some(settled) = vmas.settled(self.cursor, most, most_wanted, &want, leaf) else {
+            self.is_disturbed = true;
+            return Err(Stop::Changing);
+        };
+        let up_to = settled.end.unwrap_or(usize::MAX);
+        let is_within = up_to <= self.request.end;
+        let may_be_labelled = self.label(settled.start, up_to) != MAPS_LOCKLESS_NAME_NONE;
+        let mut looked_at = 0;
+        let mut are_all_plain = true;
+        for vma in settled.vmas() {
+            // Nothing that is wanted is below.
+            let from = self.cursor.max(vma.start());
+            if !is_within && from >= self.request.end {
+                self.cursor = from;
+                return Ok(Some(from));
+            }
+            are_all_plain &= vma.is_plain();
+            // Of VMAs that are plain, no more are looked at than have room in the section.
+            if !are_all_plain && self.section_is_over() {
+                return Ok(Some(self.cursor));
+            }
+            if vma.is_plain() && !may_be_labelled {
+                self.list_plain(vma, from, MAPS_LOCKLESS_NAME_NONE, 0)?;
+            } else {
+                self.list(section, vma, from, 0)
+                    .inspect_err(|_| self.work += settled.looked_at - looked_at)?;
+                if let Some(up_to) = vma.looked_at() {
+                    self.work += up_to - looked_at;
+                    looked_at = up_to;
+                }
+            }
+            self.cursor = vma.end();
+        }
+        self.work += settled.looked_at - looked_at;
+        Ok(settled.end)
+    }
+
+    /// Lists what is at the cursor, while something changes. Returns where to go on, if there may
+    /// be more.
+    #[cold]
+    fn list_changing(
+        &mut self,
+        section: &mut Section<'_>,
+        leaf: &mut Leaf,
+    ) -> Result<Option<usize>, Stop> {
+        let want = Want {
+            request: self.request,
+            files: self.files,
+        };
+        self.work += 1;
+        match section.vmas.changing(self.cursor, &want, leaf) {
+            Lookup::Nothing(end) => Ok(end),
+            Lookup::Unknown(end) => Ok(self.list_unknown(end)?),
+            Lookup::Vma { vma, file, stable } => {
+                let flags = if stable {
+                    0
+                } else {
+                    MAPS_LOCKLESS_REC_UNSTABLE
+                };
+                let mark = self.batch.mark();
+                if let (Some(file), Some((id, _))) = (file, vma.file()) {
+                    self.meet(section, id, file)?;
+                }
+                let from = self.cursor.max(vma.start());
+                self.list(section, vma, from, flags)
+                    .inspect_err(|_| self.batch.rewind(mark))?;
+                Ok(Some(vma.end()))
+            }
+            Lookup::Withheld(start, end) => {
+                // It may be one that is wanted.
+                let withheld = maps_lockless_vma {
+                    valid: MAPS_LOCKLESS_FIELD_RANGE,
+                    flags: MAPS_LOCKLESS_REC_WITHHELD,
+                    ..Default::default()
+                };
+                self.push(start, self.cursor.max(start), end, withheld, &[])?;
+                Ok(Some(end))
+            }
+        }
+    }
+
+    /// How many VMAs and gaps to look at next.
+    #[inline]
+    fn most(&self) -> usize {
+        let bytes_left = SECTION_BYTES.saturating_sub(self.batch.len() - self.begin);
+        let left = (SECTION_WORK - self.work).min(bytes_left / VMA + 1);
+        if self.is_disturbed {
+            // A leaf that is copied in vain is work that nobody counts: one in a section will do.
+            1
+        } else if self.request.selects_by_flags() {
+            left
+        } else {
+            // Whoever wants one VMA need not have a leaf copied.
+            left.min(self.mappings_left() as usize)
+        }
+    }
+
     /// Makes a record of a range of which nothing could be proved, up to `end` if there is one.
-    /// Returns the work that this took, and where to go on, if there may be more.
-    fn list_unknown(&mut self, end: Option<usize>) -> Result<(usize, Option<usize>), Full> {
+    /// Returns where to go on, if there may be more.
+    fn list_unknown(&mut self, end: Option<usize>) -> Result<Option<usize>, Full> {
         // Behind what a process can map there is nothing to be known.
         let end = end.unwrap_or(usize::MAX).min(task_size_max());
         if end <= self.cursor {
-            return Ok((0, None));
+            return Ok(None);
         }
         self.batch.push_unknown(self.cursor as u64, end as u64)?;
-        Ok((0, Some(end)))
+        Ok(Some(end))
     }
 
-    /// Makes a record of a VMA, if it is wanted, and one of its file, if the batch has none.
-    /// Returns the work that this took.
-    fn list(&mut self, found: FoundVma<'_>) -> Result<usize, Full> {
-        let mark = self.batch.mark();
-        self.list_vma(found)
-            .inspect_err(|Full| self.batch.rewind(mark))
-    }
-
-    fn list_vma(&mut self, found: FoundVma<'_>) -> Result<usize, Full> {
-        let mut record = self.new_record(found.start, found.end);
-        let mut vma = match found.vma {
-            VmaFields::Proved(vma) => vma,
-            VmaFields::Unwanted => return Ok(0),
-            // It may be one that is wanted.
-            VmaFields::Unproved => {
-                record.flags |= MAPS_LOCKLESS_REC_WITHHELD;
-                self.batch.push_vma(record, &[])?;
-                return Ok(0);
-            }
-        };
-
-        if !vma.stable {
-            record.flags |= MAPS_LOCKLESS_REC_UNSTABLE;
-        }
-        let mut work = 0;
-        let (is_file, seen) = match mem::replace(&mut vma.file, VmaFile::None) {
-            VmaFile::None => (false, None),
-            VmaFile::Unwanted => (true, None),
-            VmaFile::Known(place) => (true, self.files.get(place)),
-            VmaFile::Pinned(id, file) => (true, Some(self.meet(id, file, &mut work)?)),
-        };
-        record.file = seen.map_or(0, |seen| seen.place);
-        self.fill_flags(&mut record, vma.flags, is_file);
-        if is_file && self.request.asks(MAPS_LOCKLESS_FIELD_OFFSET) {
-            record.valid |= MAPS_LOCKLESS_FIELD_OFFSET;
-            record.offset =
-                ((vma.pgoff as u64) << PAGE_SHIFT).wrapping_add(record.start - record.vma_start);
-        }
-        let page_shift = seen.map_or(Some(PAGE_SHIFT as u8), |seen| seen.page_shift);
-        self.fill_page_shift(&mut record, page_shift);
-        let name = self.name(&mut record, &vma, is_file);
-        self.batch.push_vma(record, name)?;
-        Ok(work)
-    }
-
-    fn fill_flags(&self, record: &mut maps_lockless_vma, flags: vm_flags_t, file: bool) {
-        if self.request.asks(MAPS_LOCKLESS_FIELD_FLAGS) {
-            record.valid |= MAPS_LOCKLESS_FIELD_FLAGS;
-            record.vma_flags = flags::to_uapi(flags, file);
-        }
-        if self.request.asks(MAPS_LOCKLESS_FIELD_PKEY) {
-            record.valid |= MAPS_LOCKLESS_FIELD_PKEY;
-            record.pkey = vm_flags::pkey(flags);
-        }
-    }
-
-    fn fill_page_shift(&self, record: &mut maps_lockless_vma, page_shift: Option<u8>) {
-        if !self.request.asks(MAPS_LOCKLESS_FIELD_PAGE_SIZE) {
-            return;
-        }
-        if let Some(page_shift) = page_shift {
-            record.valid |= MAPS_LOCKLESS_FIELD_PAGE_SIZE;
-            record.page_shift = page_shift;
-        }
-    }
-
-    fn new_record(&self, start: usize, end: usize) -> maps_lockless_vma {
-        let clipped = start < self.cursor;
-        maps_lockless_vma {
-            valid: MAPS_LOCKLESS_FIELD_RANGE,
-            start: start.max(self.cursor) as u64,
-            end: end as u64,
-            vma_start: start as u64,
-            flags: if clipped {
-                MAPS_LOCKLESS_REC_CLIPPED
-            } else {
-                0
-            },
+    /// Makes a record of a VMA that maps no file and has no name but `kind`. What is below `from`
+    /// is listed already.
+    #[inline(always)]
+    fn list_plain(
+        &mut self,
+        vma: ProvedVma<'_, '_>,
+        from: usize,
+        kind: u16,
+        flags: u32,
+    ) -> Result<(), Full> {
+        let told = self.flags.told(vma.flags(), self.request);
+        let record = maps_lockless_vma {
+            valid: self.always.valid,
+            flags,
+            name_kind: kind,
+            page_shift: self.always.page_shift,
+            pkey: told.pkey,
+            vma_flags: told.vma_flags,
             ..Default::default()
-        }
+        };
+        self.push(vma.start(), from, vma.end(), record, &[])
     }
 
-    /// Fills in what kind of name a VMA has of its own, in the order of preference that maps has.
-    /// Returns the name.
-    fn name<'v>(
-        &self,
-        record: &mut maps_lockless_vma,
-        vma: &ProvedVma<'v>,
-        is_file: bool,
-    ) -> &'v [u8] {
-        if !self.request.asks(MAPS_LOCKLESS_FIELD_NAME) {
-            return &[];
+    /// Makes a record of a VMA, and one of its file, if the batch has none. What is below `from` is
+    /// listed already.
+    #[inline(never)]
+    fn list(
+        &mut self,
+        section: &mut Section<'_>,
+        vma: ProvedVma<'_, '_>,
+        from: usize,
+        flags: u32,
+    ) -> Result<(), Stop> {
+        let (start, end) = (vma.start(), vma.end());
+        if vma.is_plain() {
+            return Ok(self.list_plain(vma, from, self.label(start, end), flags)?);
         }
-        let (start, end) = (record.vma_start as usize, record.end as usize);
-        let (kind, name) = match (vma.special_name, vma.anon_name) {
-            (_, Some(name)) if is_file => (MAPS_LOCKLESS_NAME_ANON_SHMEM, name.to_bytes()),
-            _ if is_file => (MAPS_LOCKLESS_NAME_NONE, &[][..]),
-            (Some(name), _) => (MAPS_LOCKLESS_NAME_SPECIAL, name.to_bytes()),
-            _ if self.labels.is_heap(start, end) => (MAPS_LOCKLESS_NAME_HEAP, &[][..]),
-            _ if self.labels.is_stack(start, end) => (MAPS_LOCKLESS_NAME_STACK, &[][..]),
-            (_, Some(name)) => (MAPS_LOCKLESS_NAME_ANON, name.to_bytes()),
-            _ => (MAPS_LOCKLESS_NAME_NONE, &[][..]),
+        let told = self.flags.told(vma.flags(), self.request);
+        let mut record = maps_lockless_vma {
+            valid: self.always.valid,
+            flags,
+            page_shift: self.always.page_shift,
+            pkey: told.pkey,
+            vma_flags: told.vma_flags,
+            ..Default::default()
         };
-        record.valid |= MAPS_LOCKLESS_FIELD_NAME;
-        record.name_kind = kind;
-        name
+        let mark = self.batch.mark();
+        if let Some((id, pgoff)) = vma.file() {
+            record.valid |= self.always.valid_of_file;
+            if record.valid & MAPS_LOCKLESS_FIELD_FLAGS != 0 {
+                record.vma_flags |= MAPS_LOCKLESS_VMA_FILE;
+            }
+            if record.valid & MAPS_LOCKLESS_FIELD_OFFSET != 0 {
+                record.offset = ((pgoff as u64) << PAGE_SHIFT).wrapping_add((from - start) as u64);
+            }
+            if self.always.files {
+                let seen = match self.files.find(id) {
+                    Some(seen) => seen,
+                    None => {
+                        let file = section.vmas.pin_file(&vma).ok_or(Stop::Changing)?;
+                        self.meet(section, id, file)?
+                    }
+                };
+                record.file = seen.place;
+                if record.valid & MAPS_LOCKLESS_FIELD_PAGE_SIZE != 0 {
+                    match seen.page_shift {
+                        Some(page_shift) => record.page_shift = page_shift,
+                        None => {
+                            record.page_shift = 0;
+                            record.valid &= !MAPS_LOCKLESS_FIELD_PAGE_SIZE;
+                        }
+                    }
+                }
+            }
+        }
+        let pushed = if vma.may_have_name() {
+            self.push_named(vma, from, record)
+        } else {
+            self.push(start, from, end, record, &[])
+        };
+        Ok(pushed.inspect_err(|Full| self.batch.rewind(mark))?)
+    }
+
+    /// Adds the record of a mapping with this range. What is below `from` is listed already.
+    #[inline]
+    fn push(
+        &mut self,
+        start: usize,
+        from: usize,
+        end: usize,
+        mut record: maps_lockless_vma,
+        name: &[u8],
+    ) -> Result<(), Full> {
+        record.start = from as u64;
+        record.end = end as u64;
+        record.vma_start = start as u64;
+        if start < from {
+            record.flags |= MAPS_LOCKLESS_REC_CLIPPED;
+        }
+        self.batch.push_vma(record, name)
+    }
+
+    /// Adds the record of a mapping that may have a name of its own. Which it shows, is as in maps.
+    #[inline(never)]
+    fn push_named(
+        &mut self,
+        vma: ProvedVma<'_, '_>,
+        from: usize,
+        mut record: maps_lockless_vma,
+    ) -> Result<(), Full> {
+        let (start, end) = (vma.start(), vma.end());
+        let anon_name = vma.anon_name().map(CStr::to_bytes);
+        let mut name = &[][..];
+        if vma.file().is_some() {
+            if let Some(anon_name) = anon_name {
+                (record.name_kind, name) = (MAPS_LOCKLESS_NAME_ANON_SHMEM, anon_name);
+            }
+        } else if let Some(special) = vma.special_name() {
+            (record.name_kind, name) = (MAPS_LOCKLESS_NAME_SPECIAL, special.to_bytes());
+        } else {
+            record.name_kind = self.label(start, end);
+            if let (MAPS_LOCKLESS_NAME_NONE, Some(anon_name)) = (record.name_kind, anon_name) {
+                (record.name_kind, name) = (MAPS_LOCKLESS_NAME_ANON, anon_name);
+            }
+        }
+        self.push(start, from, end, record, name)
+    }
+
+    /// What a mapping without file has for a name because of its place.
+    fn label(&self, start: usize, end: usize) -> u16 {
+        if !self.always.names {
+            MAPS_LOCKLESS_NAME_NONE
+        } else if self.labels.is_heap(start, end) {
+            MAPS_LOCKLESS_NAME_HEAP
+        } else if self.labels.is_stack(start, end) {
+            MAPS_LOCKLESS_NAME_STACK
+        } else {
+            MAPS_LOCKLESS_NAME_NONE
+        }
     }
 
     /// Makes a record of a file that the batch has not met, if any of its fields is asked for, and
-    /// gives up the reference to it. Adds the work that this took.
+    /// gives up the reference to it.
     fn meet(
         &mut self,
+        section: &mut Section<'_>,
         id: FileId,
         file: ARef<MappedFile>,
-        work: &mut usize,
     ) -> Result<SeenFile, Full> {
+        let mark = self.batch.mark();
         let seen = SeenFile {
             id,
             place: if self.request.asks(FILE_FIELDS) {
-                self.list_file(&file, work)?
+                self.list_file(section, &file)?
             } else {
                 0
             },
             page_shift: file.page_shift(),
         };
-        self.files.add(seen)?;
+        self.files
+            .add(seen)
+            .inspect_err(|Full| self.batch.rewind(mark))?;
         Ok(seen)
     }
 
-    fn list_file(&mut self, file: &MappedFile, work: &mut usize) -> Result<u32, Full> {
+    fn list_file(&mut self, section: &mut Section<'_>, file: &MappedFile) -> Result<u32, Full> {
         let mut record = maps_lockless_file::default();
-        let asked = |field| self.request.asks(field);
+        let request = self.request;
+        let asked = |field| request.asks(field);
         if asked(MAPS_LOCKLESS_FIELD_DEV | MAPS_LOCKLESS_FIELD_INO) {
             let inode = file.user_inode();
             if asked(MAPS_LOCKLESS_FIELD_DEV) {
@@ -477,7 +734,7 @@ impl<'a> Walk<'a> {
         let mut id_buf = [0; BUILD_ID_MAX];
         let mut id_len = 0;
         if asked(MAPS_LOCKLESS_FIELD_BUILD_ID) {
-            *work += BUILD_ID_WORK;
+            self.work += BUILD_ID_WORK;
             record.valid |= MAPS_LOCKLESS_FIELD_BUILD_ID;
             match file.build_id() {
                 BuildId::Found(bytes, len) => (id_buf, id_len) = (bytes, len),
@@ -490,8 +747,8 @@ impl<'a> Walk<'a> {
         }
         let mut path = &[][..];
         if asked(MAPS_LOCKLESS_FIELD_PATH) {
-            *work += PATH_WORK;
-            match file.user_path(&mut self.path_buf) {
+            self.work += PATH_WORK;
+            match section.paths.path(file) {
                 Ok(bytes) => {
                     record.valid |= MAPS_LOCKLESS_FIELD_PATH;
                     path = bytes;
@@ -512,17 +769,20 @@ impl<'a> Walk<'a> {
         }) else {
             return Ok(());
         };
-        let mut record = self.new_record(gate.start, gate.end);
-        self.fill_flags(&mut record, gate.flags, false);
-        self.fill_page_shift(&mut record, Some(PAGE_SHIFT as u8));
+        let told = self.flags.told(gate.flags, self.request);
+        let mut record = maps_lockless_vma {
+            valid: self.always.valid,
+            page_shift: self.always.page_shift,
+            vma_flags: told.vma_flags,
+            pkey: told.pkey,
+            ..Default::default()
+        };
         let mut name = &[][..];
-        if self.request.asks(MAPS_LOCKLESS_FIELD_NAME) {
-            record.valid |= MAPS_LOCKLESS_FIELD_NAME;
-            if let Some(given) = gate.name {
-                record.name_kind = MAPS_LOCKLESS_NAME_SPECIAL;
-                name = given.to_bytes();
-            }
+        if let Some(given) = gate.name.filter(|_| self.always.names) {
+            record.name_kind = MAPS_LOCKLESS_NAME_SPECIAL;
+            name = given.to_bytes();
         }
-        self.batch.push_vma(record, name)
+        let from = self.cursor.max(gate.start);
+        self.push(gate.start, from, gate.end, record, name)
     }
 }

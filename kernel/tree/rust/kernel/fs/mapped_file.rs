@@ -8,12 +8,12 @@
 
 use crate::{
     bindings,
-    error::{code::EAGAIN, from_err_ptr, to_result, Result},
-    str::{CStr, CStrExt},
-    sync::aref::AlwaysRefCounted,
+    error::{code::EAGAIN, to_result, Result},
+    ffi::c_int,
+    sync::{aref::AlwaysRefCounted, rcu},
     types::Opaque,
 };
-use core::ptr::NonNull;
+use core::{marker::PhantomData, mem::MaybeUninit, ptr::NonNull, slice};
 
 /// A file that some process, which need not be the current one, has mapped.
 ///
@@ -67,6 +67,53 @@ pub struct UserInode {
     pub ino: u64,
 }
 
+/// Makes the paths of files, one after the other, within an RCU section.
+///
+/// The path of a directory is made once for those of its files that come one after the other.
+pub struct UserPaths<'a> {
+    buf: &'a mut [MaybeUninit<u8>],
+    dir: bindings::d_path_dir,
+    _rcu: PhantomData<&'a rcu::Guard>,
+}
+
+impl<'a> UserPaths<'a> {
+    /// Paths have room in `buf`.
+    pub fn new(buf: &'a mut [MaybeUninit<u8>], _rcu: &'a rcu::Guard) -> Self {
+        Self {
+            buf,
+            dir: Default::default(),
+            _rcu: PhantomData,
+        }
+    }
+
+    /// Returns the file's path, as seen from the current task's root directory. The path has no
+    /// mark where the file was unlinked.
+    ///
+    /// Does not sleep. Fails with `ENAMETOOLONG` where the buffer is too short.
+    pub fn path(&mut self, file: &MappedFile) -> Result<&[u8]> {
+        let size = i32::try_from(self.buf.len()).unwrap_or(i32::MAX);
+        // SAFETY: By the type invariants the file has a reference, and a file owns its path. `buf`
+        // may be written for `size` bytes. `dir` began as zeroes in this RCU section, and is of
+        // the path that was made last in this buffer, which nobody else writes.
+        let len = to_result_with(unsafe {
+            bindings::d_path_unmarked(
+                bindings::file_user_path(file.as_ptr()),
+                self.buf.as_mut_ptr().cast(),
+                size,
+                &mut self.dir,
+            )
+        })?;
+        // SAFETY: The function has written so many bytes to the beginning of the buffer.
+        Ok(unsafe { slice::from_raw_parts(self.buf.as_ptr().cast(), len) })
+    }
+}
+
+/// Takes a length, or an errno below zero.
+fn to_result_with(len: c_int) -> Result<usize> {
+    to_result(len.min(0))?;
+    Ok(len as usize)
+}
+
 impl MappedFile {
     /// Returns a raw pointer to the inner C struct.
     #[inline]
@@ -89,26 +136,6 @@ impl MappedFile {
             Err(EAGAIN) => BuildId::NotResident,
             Err(_) => BuildId::None,
         }
-    }
-
-    /// Writes the file's path into `buf`, as seen from the current task's root directory. The path
-    /// has no mark where the file was unlinked.
-    ///
-    /// Does not sleep. Fails with `ENAMETOOLONG` where `buf` is too short.
-    pub fn user_path<'buf>(&self, buf: &'buf mut [u8]) -> Result<&'buf [u8]> {
-        let len = i32::try_from(buf.len()).unwrap_or(i32::MAX);
-        // SAFETY: By the type invariants the file has a reference, and a file owns its path. `buf`
-        // may be written for `len` bytes.
-        let name = from_err_ptr(unsafe {
-            bindings::d_path_unmarked(
-                bindings::file_user_path(self.as_ptr()),
-                buf.as_mut_ptr().cast(),
-                len,
-            )
-        })?;
-        // SAFETY: On success the function returns a string that ends with NUL and lies within
-        // `buf`, which stays borrowed for `'buf`.
-        Ok(unsafe { CStr::from_char_ptr(name) }.to_bytes())
     }
 
     /// Whether `d_path` would mark the file's path with " (deleted)".

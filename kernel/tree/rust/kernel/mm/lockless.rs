@@ -10,9 +10,12 @@
 //!
 //! * A VMA's range is the one under which the maple tree has it. `vm_start` and `vm_end` share
 //!   their memory with the slab's free pointer; they are compared with, never told.
-//! * A lookup is one walk from the root of the tree to an address. It finds the entry or the gap
-//!   there. To step on to the next entry in the tree, as `mas_find()` does, could miss what is
-//!   merged or moved between the walk and the step.
+//! * A lookup walks from the root of the tree to an address, and finds the entry or the gap there.
+//!   To step on to the next entry in the tree, as `mas_find()` does, could miss what is merged or
+//!   moved between the walk and the step.
+//! * The other entries of a leaf are believed only where nothing has changed: a copy of the leaf
+//!   serves as long as `mm->maps_change_seq` is even and has not moved since before the walk. Then
+//!   another walk would find the same. See [`LocklessVmas::settled()`].
 //! * A gap is believed where `mtree_copy_leaf()` saw no boundary of it move, and where
 //!   `mm->maps_free_seq` has not moved since before the walk. The counter moves after each erasure
 //!   from the tree and before the next store to it, which is what that function asks for.
@@ -46,7 +49,7 @@ use crate::{
         rcu,
     },
 };
-use core::{marker::PhantomData, mem::MaybeUninit, ptr, ptr::NonNull};
+use core::{marker::PhantomData, ptr, ptr::NonNull};
 
 /// How often an address is looked up before it is given up as unproved.
 const ATTEMPTS: u32 = 8;
@@ -57,6 +60,20 @@ pub struct LocklessVmas<'rcu> {
     _rcu: PhantomData<&'rcu rcu::Guard>,
 }
 
+/// The most VMAs and gaps of a leaf.
+const SLOTS: usize = bindings::MAPLE_RANGE64_SLOTS as usize;
+
+/// Memory for a copy of a leaf of the maple tree, and for copies of its VMAs.
+#[derive(pin_init::Zeroable)]
+pub struct Leaf {
+    copy: bindings::maple_leaf_copy,
+    vmas: [VmaCopy; SLOTS],
+}
+
+// SAFETY: What its pointers point to is looked at only in the RCU section in which they were
+// copied, by whoever holds the leaf. Later they are numbers.
+unsafe impl Send for Leaf {}
+
 /// What a caller wants to know of the VMAs that it looks up.
 pub trait Wanted {
     /// Whether a VMA is wanted at all, by its flags and by whether it maps a file.
@@ -64,11 +81,11 @@ pub trait Wanted {
     /// May be asked of what then proves not to have been a VMA of the mm.
     fn vma(&self, flags: vm_flags_t, file: bool) -> bool;
 
-    /// Whether the files of these VMAs are wanted.
-    fn file(&self) -> bool;
+    /// Whether the names that they have of their own are wanted.
+    fn name(&self) -> bool;
 
-    /// Where the caller has noted a file that it has met already.
-    fn known(&self, file: FileId) -> Option<usize>;
+    /// Whether the file of these VMAs is to be pinned.
+    fn file(&self, file: FileId) -> bool;
 }
 
 /// The identity of a file that an address space maps: where the file stands in memory, and the
@@ -81,73 +98,71 @@ pub trait Wanted {
 /// file was still the one at this address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
-    addr: *const bindings::file,
+    addr: usize,
     freed: usize,
 }
 
-/// What a lookup finds at an address.
-pub enum Lookup<'rcu> {
+impl FileId {
+    #[inline]
+    fn new(file: *const bindings::file, freed: usize) -> Self {
+        Self {
+            addr: file.addr(),
+            freed,
+        }
+    }
+
+    /// Returns a number to find the file by in a hash table.
+    #[inline]
+    pub fn hash(self) -> usize {
+        // `GOLDEN_RATIO_64`, as `hash_64()`. The upper half is the better one.
+        (self.addr as u64).wrapping_mul(0x61c8_8646_80b5_83eb) as usize >> 32
+    }
+}
+
+/// What a leaf held while nothing changed.
+pub struct Settled<'leaf, 'rcu> {
+    /// How many VMAs and gaps were looked at, of which those that are wanted are told.
+    pub looked_at: usize,
+    /// Where the first of them begins.
+    pub start: usize,
+    /// Where what was looked at ends, if it ends.
+    pub end: Option<usize>,
+    vmas: &'leaf [VmaCopy],
+    _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+/// What a lookup finds at an address while something changes.
+pub enum Lookup<'copy, 'rcu> {
     /// A VMA.
-    Vma(FoundVma<'rcu>),
-    /// Nothing is mapped up to this address, or, where there is none, from there on.
+    Vma {
+        /// Its fields.
+        vma: ProvedVma<'copy, 'rcu>,
+        /// Its file, if [`Wanted::file`].
+        file: Option<ARef<MappedFile>>,
+        /// Whether no change was seen: the VMA's own idea of its range is the maple tree's, and no
+        /// writer but fork(2), which changes nothing, held its lock. On weakly ordered machines a
+        /// writer who has only begun may be missed: this is a hint, and `maps_change_seq` the
+        /// proof.
+        stable: bool,
+    },
+    /// A VMA of which nothing but this range could be proved, for VMAs of the mm were freed during
+    /// each attempt.
+    Withheld(usize, usize),
+    /// Nothing that is wanted is mapped up to this address, or, where there is none, from there on.
     ///
-    /// Each address in between was unmapped at some moment of the lookup.
-    Gap(Option<usize>),
+    /// Each address in between was unmapped, or in a VMA that is not wanted and was not changing,
+    /// at some moment of the lookup.
+    Nothing(Option<usize>),
     /// It could not be proved that nothing is mapped up to this address, or, where there is none,
     /// from there on.
     Unknown(Option<usize>),
 }
 
-/// A range of the maple tree, and what could be proved of the VMA in it.
-pub struct FoundVma<'rcu> {
-    /// First address of the range. Not above the address that was looked up.
-    pub start: usize,
-    /// First address behind the range. Above the address that was looked up.
-    pub end: usize,
-    /// The VMA's fields.
-    pub vma: VmaFields<'rcu>,
-}
-
-/// What could be learnt of a VMA's fields.
-pub enum VmaFields<'rcu> {
-    /// They are these.
-    Proved(ProvedVma<'rcu>),
-    /// They are not [`Wanted`], and were not changing.
-    Unwanted,
-    /// Nothing, for VMAs of the mm were freed during each attempt.
-    Unproved,
-}
-
 /// Copies of a VMA's fields that were proved to be of a VMA of the mm.
-pub struct ProvedVma<'rcu> {
-    /// Whether no change was seen: the VMA's own idea of its range is the maple tree's, and no
-    /// writer but fork(2), which changes nothing, held its lock. On weakly ordered machines a
-    /// writer who has only begun may be missed: this is a hint, and `maps_change_seq` the proof.
-    pub stable: bool,
-    /// `vm_flags`.
-    pub flags: vm_flags_t,
-    /// `vm_pgoff`, in pages.
-    pub pgoff: usize,
-    /// `vm_file`.
-    pub file: VmaFile,
-    /// The name that `prctl(PR_SET_VMA_ANON_NAME)` gave it.
-    pub anon_name: Option<&'rcu CStr>,
-    /// The name of a special mapping.
-    pub special_name: Option<&'static CStr>,
-}
-
-/// The file that a VMA maps.
-pub enum VmaFile {
-    /// It maps none.
-    None,
-    /// It maps one, and [`Wanted::file`] says that it is not wanted.
-    Unwanted,
-    /// The one that the caller has met already and calls by this number.
-    Known(usize),
-    /// Another one, with a reference to it. As long as it is kept, it keeps what the file keeps: an
-    /// inode's write access, a mount, a device that may be opened once. To drop it may put off the
-    /// file's `->release` until the current task returns to user space.
-    Pinned(FileId, ARef<MappedFile>),
+#[derive(Clone, Copy)]
+pub struct ProvedVma<'copy, 'rcu> {
+    copy: &'copy VmaCopy,
+    _rcu: PhantomData<&'rcu rcu::Guard>,
 }
 
 /// The mapping that the architecture shows in every address space, such as `[vsyscall]`.
@@ -192,84 +207,194 @@ impl<'rcu> LocklessVmas<'rcu> {
         }
     }
 
-    /// Looks up what is mapped at `addr`, the start of a page.
+    /// Looks at the VMAs and gaps from `addr`, the start of a page, on, to the end of the leaf of
+    /// the maple tree that has `addr`, but at `most` at most, and finds `most_wanted` VMAs at most.
+    /// Returns [`None`] where something changes: see [`LocklessVmas::changing`].
+    ///
+    /// A `maps_change_seq` that was even before the walk to the leaf, and has the same value after
+    /// the last copy, shows that nobody held the `mmap_lock` for write in between. The leaf is then
+    /// still in the tree and as it was copied: its ranges are exact, its gaps are gaps, and no VMA
+    /// in it was changing. This is not the proof that the VMAs are those of the mm: that is
+    /// `maps_free_seq`, as everywhere.
+    #[inline]
+    pub fn settled<'leaf>(
+        &self,
+        addr: usize,
+        most: usize,
+        most_wanted: usize,
+        wanted: &impl Wanted,
+        leaf: &'leaf mut Leaf,
+    ) -> Option<Settled<'leaf, 'rcu>> {
+        let Leaf { copy, vmas } = leaf;
+        let changed = self.mm.maps_change_seq();
+        if changed & 1 != 0 {
+            return None;
+        }
+        let freed = self.free_seq_acquire();
+        if !self.copy_leaf(addr, most, copy) {
+            return None;
+        }
+        let count = (copy.count as usize).min(SLOTS);
+        let mut start = copy.start;
+        let mut looked_at = 0;
+        let mut found = 0;
+        let mut room = vmas[..most_wanted.min(SLOTS)].iter_mut();
+        for slot in 0..count {
+            let end = copy.last[slot].wrapping_add(1);
+            // SAFETY: It was found in the tree during this RCU section.
+            if let Some(vma) = unsafe { UnlockedVma::new(copy.entry[slot]) } {
+                let (flags, file) = vma.flags_and_file();
+                if wanted.vma(flags, !file.is_null()) {
+                    let Some(to) = room.next() else { break };
+                    (to.start, to.end) = (start, end);
+                    vma.copy(flags, file, wanted, to);
+                    if !to.is_plain {
+                        (to.looked_at, to.freed, to.mm) = (slot + 1, freed, self.mm.as_raw());
+                    }
+                    found += 1;
+                }
+            }
+            start = end;
+            looked_at = slot + 1;
+        }
+        // Orders the copies of the leaf and of the fields before the loads that prove them. Pairs
+        // with `smp_wmb()` in `do_raw_write_seqcount_begin()` and `mm_maps_free_begin()`.
+        smp_mb(Read);
+        if self.change_seq() != changed || self.free_seq() != freed {
+            return None;
+        }
+        Some(Settled {
+            looked_at,
+            start: copy.start,
+            // Behind the last index of all is none.
+            end: (start != 0).then_some(start),
+            vmas: &vmas[..found.min(SLOTS)],
+            _rcu: PhantomData,
+        })
+    }
+
+    /// Looks up what is mapped at `addr`, the start of a page, whatever is changing.
     ///
     /// A VMA that covers `addr` all the time is found. One that changes may be found though it is
     /// not wanted. One that is being mapped, unmapped or moved may be missed, or found under either
     /// range.
-    pub fn lookup(&self, addr: usize, wanted: &impl Wanted) -> Lookup<'rcu> {
+    #[cold]
+    pub fn changing<'leaf>(
+        &self,
+        addr: usize,
+        wanted: &impl Wanted,
+        leaf: &'leaf mut Leaf,
+    ) -> Lookup<'leaf, 'rcu> {
+        let copy = &mut leaf.vmas[0];
         // What is told where nothing else is known.
         let mut lookup = Lookup::Unknown(Some(addr.saturating_add(PAGE_SIZE)));
         for attempt in 1..=ATTEMPTS {
-            let last = attempt == ATTEMPTS;
-            let freed = self.free_seq().load(Acquire);
+            let last_attempt = attempt == ATTEMPTS;
+            let freed = self.free_seq_acquire();
             let Some(Entry {
                 start,
-                last: last_index,
+                last,
                 moved,
                 vma,
             }) = self.walk(addr)
             else {
                 continue;
             };
-            let end = last_index.checked_add(1);
+            let end = last.checked_add(1);
             let Some(vma) = vma else {
                 // Orders the copy of the leaf before the load that proves it. Pairs with
                 // `mm_maps_free_begin()`.
                 smp_mb(Read);
-                if !moved && self.free_seq().load(Relaxed) == freed {
-                    return Lookup::Gap(end);
+                if !moved && self.free_seq() == freed {
+                    return Lookup::Nothing(end);
                 }
                 lookup = Lookup::Unknown(end);
                 continue;
             };
-            let end = end.unwrap_or(usize::MAX);
+            lookup = Lookup::Withheld(start, end.unwrap_or(usize::MAX));
             // A VMA whose lock is held now, or taken until this is looked at again, may change
             // while it is copied. If it was dropped between these two loads, it has changed.
             let lock_seq = vma.lock_seq();
             let locked = lock_seq == self.lock_seq() && !self.is_forks(lock_seq);
             smp_mb(Read);
-            let copy = vma.copy(wanted, last, freed);
+            let (flags, file) = vma.flags_and_file();
+            let is_wanted = wanted.vma(flags, !file.is_null());
+            let mut pinned = None;
+            if is_wanted || last_attempt {
+                vma.copy(flags, file, wanted, copy);
+                (copy.start, copy.end) = (start, end.unwrap_or(usize::MAX));
+                (copy.looked_at, copy.freed, copy.mm) = (1, freed, self.mm.as_raw());
+                if !file.is_null() && wanted.file(FileId::new(file, freed)) {
+                    // A dead file is that of a freed VMA: the proof will fail.
+                    pinned = vma.pin_file();
+                }
+            }
             // Orders the copies before the loads that prove them. Pairs with `smp_wmb()` in
             // `mm_maps_free_begin()`.
             smp_mb(Read);
-            let proved = self.free_seq().load(Relaxed) == freed;
+            let proved = self.free_seq() == freed;
             let lock_seq_after = vma.lock_seq();
-            if lock_seq_after != lock_seq && self.is_forks(lock_seq_after) && !last {
+            if lock_seq_after != lock_seq && self.is_forks(lock_seq_after) && !last_attempt {
                 // fork(2) came to it meanwhile, or another writer before fork(2) did: the next
                 // attempt knows.
-                lookup = Lookup::Vma(FoundVma {
-                    start,
-                    end,
-                    vma: VmaFields::Unproved,
-                });
                 continue;
             }
-            let stable = !locked && lock_seq_after == lock_seq && vma.has_range(start, end);
+            let stable =
+                !locked && lock_seq_after == lock_seq && vma.has_range(start, last.wrapping_add(1));
             // A VMA that is not wanted may have become so a moment ago, and only a part of what
             // the tree had in it: to leave all of that out takes one that does not change.
-            if proved && (last || stable || copy.wanted) {
-                let vma = if stable && !copy.wanted {
-                    VmaFields::Unwanted
-                } else {
-                    // SAFETY: The counter has not moved since before the walk from the root.
-                    VmaFields::Proved(unsafe { copy.into_proved(stable) })
-                };
-                return Lookup::Vma(FoundVma { start, end, vma });
+            if proved && stable && !is_wanted {
+                return Lookup::Nothing(end);
             }
-            lookup = Lookup::Vma(FoundVma {
-                start,
-                end,
-                vma: VmaFields::Unproved,
-            });
+            if proved && (is_wanted || last_attempt) {
+                let vma = ProvedVma {
+                    copy,
+                    _rcu: PhantomData,
+                };
+                return Lookup::Vma {
+                    vma,
+                    file: pinned,
+                    stable,
+                };
+            }
         }
         lookup
     }
 
-    fn free_seq(&self) -> &Atomic<usize> {
+    /// Takes a reference to the file of a VMA of this mm. Returns [`None`] where VMAs of the mm
+    /// were freed since it was proved, or where it is plain.
+    pub fn pin_file(&self, vma: &ProvedVma<'_, 'rcu>) -> Option<ARef<MappedFile>> {
+        if vma.is_plain() || vma.copy.mm != self.mm.as_raw() {
+            return None;
+        }
+        // SAFETY: By the type's lifetime the VMA was found during this RCU section. It is not
+        // plain, so that the pointer is its own.
+        let file = unsafe { UnlockedVma::new(vma.copy.vma.cast_mut().cast()) }?.pin_file();
+        // Orders the reference before the load that proves it. Pairs with `mm_maps_free_begin()`.
+        smp_mb(Read);
+        file.filter(|_| self.free_seq() == vma.copy.freed)
+    }
+
+    fn free_seq_acquire(&self) -> usize {
         // SAFETY: The field is valid for as long as the mm is borrowed. C code writes it by
         // `smp_store_release()`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.mm.as_raw()).__bindgen_anon_1.maps_free_seq) }
+        unsafe {
+            Atomic::<usize>::from_ptr(&raw mut (*self.mm.as_raw()).__bindgen_anon_1.maps_free_seq)
+        }
+        .load(Acquire)
+    }
+
+    #[inline]
+    fn free_seq(&self) -> usize {
+        // SAFETY: The field is valid for as long as the mm is borrowed. Volatile, as `READ_ONCE()`.
+        unsafe { (&raw const (*self.mm.as_raw()).__bindgen_anon_1.maps_free_seq).read_volatile() }
+    }
+
+    /// `maps_change_seq`, without order.
+    #[inline]
+    fn change_seq(&self) -> u64 {
+        // SAFETY: The field is valid for as long as the mm is borrowed. Volatile, as `READ_ONCE()`.
+        unsafe { (&raw const (*self.mm.as_raw()).__bindgen_anon_1.maps_change_seq).read_volatile() }
     }
 
     /// The sequence number of the `mmap_lock`: odd while it is held for write, and then the
@@ -294,32 +419,31 @@ impl<'rcu> LocklessVmas<'rcu> {
         fork_seq as u32 == lock_seq && self.mm.maps_change_seq().wrapping_sub(fork_seq) < 1 << 31
     }
 
+    /// Walks from the root of the maple tree to the leaf with `addr`, and copies what it holds from
+    /// there on. Returns false where a node on the way was replaced meanwhile.
+    #[inline]
+    fn copy_leaf(&self, addr: usize, most: usize, copy: &mut bindings::maple_leaf_copy) -> bool {
+        // SAFETY: The mm is borrowed, so its tree may be pointed to. The tree is in RCU mode,
+        // because `mm_users` is not zero and so `exit_mmap()` has not run, and `self._rcu` shows
+        // that the RCU read lock is held. The copy is borrowed for writing, and any bytes are valid
+        // for it.
+        unsafe {
+            let tree = &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt;
+            bindings::mtree_copy_leaf(tree, addr, most as c_uint, copy)
+        }
+    }
+
     /// Walks from the root of the maple tree to the entry, or the gap, at `addr`.
     ///
     /// Returns [`None`] where a node on the way was replaced meanwhile.
     fn walk(&self, addr: usize) -> Option<Entry<'rcu>> {
-        let mut leaf = MaybeUninit::<bindings::maple_leaf_copy>::uninit();
-        let leaf = leaf.as_mut_ptr();
-        // SAFETY: The mm is borrowed, so its tree may be pointed to. The tree is in RCU mode,
-        // because `mm_users` is not zero and so `exit_mmap()` has not run, and `self._rcu` shows
-        // that the RCU read lock is held.
-        let copied = unsafe {
-            let tree = &raw mut (*self.mm.as_raw()).__bindgen_anon_1.mm_mt;
-            bindings::mtree_copy_leaf(tree, addr, 1, leaf)
-        };
-        // SAFETY: The function has filled in the first entry where it returns true.
-        copied.then(|| unsafe {
-            Entry {
-                start: (*leaf).start,
-                last: (*leaf).last[0],
-                moved: (*leaf).moved & 1 != 0,
-                // INVARIANT: The tree holds VMAs only, and the entry was in it during this RCU
-                // section.
-                vma: NonNull::new((*leaf).entry[0].cast()).map(|ptr| UnlockedVma {
-                    ptr,
-                    _rcu: PhantomData,
-                }),
-            }
+        let mut leaf = bindings::maple_leaf_copy::default();
+        self.copy_leaf(addr, 1, &mut leaf).then(|| Entry {
+            start: leaf.start,
+            last: leaf.last[0],
+            moved: leaf.moved,
+            // SAFETY: It was found in the tree during this RCU section.
+            vma: unsafe { UnlockedVma::new(leaf.entry[0]) },
         })
     }
 }
@@ -435,6 +559,101 @@ impl super::Mm {
     }
 }
 
+impl<'leaf, 'rcu> Settled<'leaf, 'rcu> {
+    /// The VMAs that are wanted, in the order of their addresses.
+    #[inline]
+    pub fn vmas(&self) -> impl Iterator<Item = ProvedVma<'leaf, 'rcu>> {
+        self.vmas.iter().map(|copy| ProvedVma {
+            copy,
+            _rcu: PhantomData,
+        })
+    }
+}
+
+impl<'rcu> ProvedVma<'_, 'rcu> {
+    /// First address of the range under which the tree has it. It may be below the address that was
+    /// looked up.
+    #[inline]
+    pub fn start(&self) -> usize {
+        self.copy.start
+    }
+
+    /// First address behind that range.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.copy.end
+    }
+
+    /// How many VMAs and gaps were looked at up to this one, if it is not plain.
+    #[inline]
+    pub fn looked_at(&self) -> Option<usize> {
+        (!self.is_plain()).then_some(self.copy.looked_at)
+    }
+
+    /// `vm_flags`.
+    #[inline]
+    pub fn flags(&self) -> vm_flags_t {
+        self.copy.flags
+    }
+
+    /// The identity of its file, and `vm_pgoff`, in pages.
+    #[inline]
+    pub fn file(&self) -> Option<(FileId, usize)> {
+        (!self.is_plain() && !self.copy.file.is_null()).then(|| {
+            (
+                FileId::new(self.copy.file, self.copy.freed),
+                self.copy.pgoff,
+            )
+        })
+    }
+
+    /// Whether it maps no file and has no name, or no name is wanted.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.copy.is_plain
+    }
+
+    /// Whether it may have a name of its own.
+    #[inline]
+    pub fn may_have_name(&self) -> bool {
+        let VmaCopy {
+            file,
+            vm_ops,
+            anon_name,
+            ..
+        } = self.copy;
+        !self.is_plain() && (!anon_name.is_null() || (file.is_null() && !vm_ops.is_null()))
+    }
+
+    /// The name that `prctl(PR_SET_VMA_ANON_NAME)` gave it, if [`Wanted::name`].
+    #[inline]
+    pub fn anon_name(&self) -> Option<&'rcu CStr> {
+        let name = self.copy.anon_name;
+        if self.is_plain() || name.is_null() {
+            return None;
+        }
+        // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names are
+        // freed by `kfree_rcu()` and their string never changes, so that it is good until the
+        // section ends. Others may change the reference count beside it: no reference is made but
+        // to the string.
+        Some(unsafe { CStr::from_char_ptr((&raw const (*name).name).cast()) })
+    }
+
+    /// The name of a special mapping, if [`Wanted::name`]. It has a meaning where there is no file.
+    #[inline]
+    pub fn special_name(&self) -> Option<&'static CStr> {
+        if self.is_plain() || self.copy.vm_ops.is_null() {
+            return None;
+        }
+        let data = self.copy.private_data.cast_mut();
+        // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set
+        // before the VMA enters the tree, and points to a static.
+        let name = unsafe { bindings::special_mapping_name_from(self.copy.vm_ops, data) };
+        // SAFETY: Not null, it is a string constant.
+        (!name.is_null()).then(|| unsafe { CStr::from_char_ptr(name) })
+    }
+}
+
 /// A VMA that the maple tree had in it during the RCU section `'rcu`.
 ///
 /// # Invariants
@@ -447,44 +666,88 @@ struct UnlockedVma<'rcu> {
 }
 
 /// Copies of a VMA's fields, of which nobody knows yet whether they are its own.
-struct UnprovedVma<'rcu> {
-    wanted: bool,
+#[derive(pin_init::Zeroable)]
+struct VmaCopy {
+    start: usize,
+    end: usize,
     flags: vm_flags_t,
+    /// It maps no file and has no name, or no name is wanted. The fields below are not of this VMA.
+    is_plain: bool,
+    /// How many VMAs and gaps were looked at up to this one.
+    looked_at: usize,
+    /// The `maps_free_seq` of the proof.
+    freed: usize,
+    /// Whose VMA it was.
+    mm: *const bindings::mm_struct,
+    vma: *const bindings::vm_area_struct,
+    file: *const bindings::file,
     pgoff: usize,
-    file: VmaFile,
     vm_ops: *const bindings::vm_operations_struct,
     private_data: *const c_void,
     anon_name: *const bindings::anon_vma_name,
-    _rcu: PhantomData<&'rcu rcu::Guard>,
 }
 
 impl<'rcu> UnlockedVma<'rcu> {
-    /// Copies the fields. Pins the file where the VMA is wanted, or `always`.
+    /// Takes an entry of the maple tree of an mm. Returns [`None`] for a gap.
     ///
-    /// `freed` is the `maps_free_seq` that they will be proved with.
-    fn copy(&self, wanted: &impl Wanted, always: bool, freed: usize) -> UnprovedVma<'rcu> {
+    /// # Safety
+    ///
+    /// The entry was found in the tree during the RCU section `'rcu`.
+    #[inline]
+    unsafe fn new(entry: *mut c_void) -> Option<Self> {
+        // INVARIANT: The tree holds VMAs only, and by the safety requirements this was one of them.
+        NonNull::new(entry.cast()).map(|ptr| Self {
+            ptr,
+            _rcu: PhantomData,
+        })
+    }
+
+    /// Copies `vm_flags` and `vm_file`, by which a VMA is wanted or not.
+    #[inline]
+    fn flags_and_file(&self) -> (vm_flags_t, *const bindings::file) {
         let vma = self.ptr.as_ptr();
         // SAFETY: By the type invariants the memory is a `vm_area_struct`, so that its fields may
         // be loaded. Others may be writing them: volatile, to load each once, as `READ_ONCE()`.
         // Whatever value is read is valid for its type, as all are integers or raw pointers.
         unsafe {
-            let flags = (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile();
-            let file = (&raw const (*vma).vm_file).read_volatile();
-            let is_wanted = wanted.vma(flags, !file.is_null());
-            UnprovedVma {
-                wanted: is_wanted,
-                flags,
-                pgoff: (&raw const (*vma).vm_pgoff).read_volatile(),
-                file: if is_wanted || always {
-                    self.pin_file(file, wanted, freed)
-                } else {
-                    VmaFile::Unwanted
-                },
-                vm_ops: (&raw const (*vma).vm_ops).read_volatile(),
-                private_data: (&raw const (*vma).vm_private_data).read_volatile(),
-                anon_name: self.anon_name(),
-                _rcu: PhantomData,
-            }
+            (
+                (&raw const (*vma).__bindgen_anon_2.vm_flags).read_volatile(),
+                (&raw const (*vma).vm_file).read_volatile(),
+            )
+        }
+    }
+
+    /// Copies the other fields, as far as they are wanted.
+    #[inline]
+    fn copy(
+        &self,
+        flags: vm_flags_t,
+        file: *const bindings::file,
+        wanted: &impl Wanted,
+        copy: &mut VmaCopy,
+    ) {
+        let vma = self.ptr.as_ptr();
+        let mut vm_ops = ptr::null();
+        let mut anon_name = ptr::null();
+        if wanted.name() {
+            // SAFETY: As in `flags_and_file()`.
+            vm_ops = unsafe { (&raw const (*vma).vm_ops).read_volatile() };
+            // It shares a cache line with what page faults write.
+            anon_name = self.anon_name();
+        }
+        copy.flags = flags;
+        copy.is_plain = file.is_null() && vm_ops.is_null() && anon_name.is_null();
+        if copy.is_plain {
+            return;
+        }
+        copy.vma = vma;
+        copy.file = file;
+        copy.vm_ops = vm_ops;
+        copy.anon_name = anon_name;
+        // SAFETY: As in `flags_and_file()`.
+        unsafe {
+            copy.pgoff = (&raw const (*vma).vm_pgoff).read_volatile();
+            copy.private_data = (&raw const (*vma).vm_private_data).read_volatile();
         }
     }
 
@@ -510,35 +773,22 @@ impl<'rcu> UnlockedVma<'rcu> {
         (vm_start, vm_end) == (start, end)
     }
 
-    /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be. `seen`
-    /// is what it pointed to a moment ago.
-    fn pin_file(&self, seen: *const bindings::file, wanted: &impl Wanted, freed: usize) -> VmaFile {
-        if seen.is_null() {
-            return VmaFile::None;
-        }
-        if !wanted.file() {
-            return VmaFile::Unwanted;
-        }
-        let id = FileId { addr: seen, freed };
-        if let Some(place) = wanted.known(id) {
-            return VmaFile::Known(place);
-        }
+    /// Takes a reference to the file that `vm_file` points to, whose VMA's it may ever be. Returns
+    /// [`None`] where the file is dead, which is that of a VMA that was freed.
+    fn pin_file(&self) -> Option<ARef<MappedFile>> {
         // SAFETY: By the type invariants the field may be pointed to.
         let field = unsafe { &raw mut (*self.ptr.as_ptr()).vm_file };
         // SAFETY: `struct file` is `SLAB_TYPESAFE_BY_RCU` as well (overlayfs' `backing_file` too),
         // and the RCU section began before the pointer was loaded. The function tries once: it
         // returns null where the file is dead or the pointer has changed.
         let file = unsafe { bindings::get_file_active(field) };
-        match NonNull::new(file) {
-            // SAFETY: The function made a reference, which the `ARef` takes. It is to the file that
-            // `vm_file` points to now, which is the one that was seen if the VMA is not freed.
-            Some(file) => VmaFile::Pinned(id, unsafe { ARef::from_raw(file.cast()) }),
-            // A dead file is that of a freed VMA: the proof will fail.
-            None => VmaFile::None,
-        }
+        // SAFETY: The function made a reference, which the `ARef` takes. It is to the file that
+        // `vm_file` points to now, which is the one that was copied if the VMA is not freed.
+        NonNull::new(file).map(|file| unsafe { ARef::from_raw(file.cast()) })
     }
 
     #[cfg(CONFIG_ANON_VMA_NAME)]
+    #[inline]
     fn anon_name(&self) -> *const bindings::anon_vma_name {
         // SAFETY: By the type invariants the field may be loaded. Volatile, as in `copy()`. A name
         // that is found is published by `smp_store_release()`, and the load of its bytes depends on
@@ -549,35 +799,6 @@ impl<'rcu> UnlockedVma<'rcu> {
     #[cfg(not(CONFIG_ANON_VMA_NAME))]
     fn anon_name(&self) -> *const bindings::anon_vma_name {
         ptr::null()
-    }
-}
-
-impl<'rcu> UnprovedVma<'rcu> {
-    /// # Safety
-    ///
-    /// The VMA was a VMA of an mm with users, found in its maple tree and not freed, when the last
-    /// field was copied.
-    unsafe fn into_proved(self, stable: bool) -> ProvedVma<'rcu> {
-        // SAFETY: Both pointers are of one VMA: `vm_private_data` of a special mapping is set
-        // before the VMA enters the tree, and points to a static.
-        let special = unsafe {
-            bindings::special_mapping_name_from(self.vm_ops, self.private_data.cast_mut())
-        };
-        ProvedVma {
-            stable,
-            flags: self.flags,
-            pgoff: self.pgoff,
-            file: self.file,
-            // SAFETY: Not null, it was a name of the mm's own VMA within this RCU section. Names
-            // are freed by `kfree_rcu()` and their string never changes, so that it is good until
-            // the section ends. Others may change the reference count beside it: no reference is
-            // made but to the string.
-            anon_name: (!self.anon_name.is_null()).then(|| unsafe {
-                CStr::from_char_ptr((&raw const (*self.anon_name).name).cast())
-            }),
-            // SAFETY: Not null, it is a string constant.
-            special_name: (!special.is_null()).then(|| unsafe { CStr::from_char_ptr(special) }),
-        }
     }
 }
 

@@ -11,6 +11,8 @@ const PREEMPTED: &str = "the reader must be preempted between two lookups, withi
                          that one step of the system call takes";
 const STOOD_STILL: &str = "the reader must be preempted between the walk to a VMA and the copies of its \
                            fields, a few instructions apart, for as long as the system call takes";
+const ANOTHER_WALK: &str = "the gap and the mapping behind it must be found by two walks, and so something \
+                            must be changing at both of them";
 
 /// A page between the two ranges stays mapped, so that a batch may end there.
 pub const MMAP_TWO: Effect = Effect {
@@ -51,7 +53,7 @@ pub const MMAP_BELOW: Effect = Effect {
     outcomes: &[
         rest("Without", "4-8:r"),
         rest("Merged", "0-8:r"),
-        torn("GapThenClipped", "4-8:r<0"),
+        torn("GapThenClipped", "4-8:r<0").rare(ANOTHER_WALK),
         offset("WithoutOffsetOfMerged", "4-8@0"),
     ],
     ..EFFECT
@@ -190,7 +192,7 @@ pub const BOUNDARY_DOWN: Effect = Effect {
         rest("Before", "0-6:r 6-12:rx"),
         rest("After", "0-4:r 4-12:rx"),
         torn("FirstThenClipped", "0-6:r 6-12:rx<4"),
-        offset("SecondOffsetOfAfter", "6-12@4"),
+        offset("SecondOffsetOfAfter", "6-12@4").rare(STOOD_STILL),
     ],
     ..EFFECT
 };
@@ -205,7 +207,7 @@ pub const BOUNDARY_UP: Effect = Effect {
         rest("Before", "0-4:r 4-12:rx"),
         rest("After", "0-6:r 6-12:rx"),
         torn("FirstThenClipped", "0-4:r 4-6:r<0 6-12:rx"),
-        offset("SecondOffsetOfAfter", "4-12@6"),
+        offset("SecondOffsetOfAfter", "4-12@6").rare(STOOD_STILL),
     ],
     ..EFFECT
 };
@@ -238,7 +240,7 @@ pub const FIXED_OVER_PARTS: Effect = Effect {
         torn("BeforeThenSplit", "0-4:r 4-6:rx 6-8:rx").rare(PREEMPTED),
         torn("BeforeThenClipped", "0-4:r 4-6:rw<2 6-8:rx"),
         torn("SplitThenClipped", "0-2:r 2-4:r 4-6:rw<2 6-8:rx").rare(PREEMPTED),
-        offset("FirstOffsetOfSplit", "0-4@2"),
+        offset("FirstOffsetOfSplit", "0-4@2").rare(STOOD_STILL),
     ],
     ..EFFECT
 };
