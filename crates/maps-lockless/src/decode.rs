@@ -7,6 +7,11 @@
 //!
 //! `docs/abi.md` describes the format.
 
+mod mappings;
+
+#[cfg(feature = "std")]
+pub(crate) use mappings::Decoder;
+
 use crate::{
     BuildId, MappingRef,
     wire::{
@@ -108,6 +113,12 @@ fn prefix<T: FromBytes + IntoBytes>(bytes: &[u8]) -> T {
     value
 }
 
+/// The bytes of a number that stands at `at`.
+#[inline]
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
 /// A batch: what one read(2) returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -180,30 +191,33 @@ impl<'a> Batch<'a> {
     pub fn mappings(
         &self,
     ) -> impl FusedIterator<Item = Result<MappingRef<'a>, DecodeError>> + use<'a> {
-        Mappings {
-            records: self.records(),
-            header: self.header,
-        }
+        mappings::Mappings::new(self)
     }
 
     /// The ranges that may hold mappings which the batch does not show: the kernel could not prove
     /// that nothing is mapped there. None of them is a mapping.
     #[inline]
     pub fn unknown(&self) -> impl FusedIterator<Item = Result<Range<u64>, DecodeError>> + use<'a> {
-        UnknownRanges(self.records())
+        UnknownRanges(self.cursor())
     }
 
     /// The records. A type that is not known here comes as [`Record::Other`].
     #[inline]
     pub fn records(&self) -> Records<'a> {
-        let header_size = usize::from(self.header.header_size);
         Records {
+            cursor: self.cursor(),
+            last_file: None,
+        }
+    }
+
+    #[inline]
+    fn cursor(&self) -> Cursor<'a> {
+        let header_size = usize::from(self.header.header_size);
+        Cursor {
             batch: self.bytes,
             header_size,
-            offset: header_size,
+            rest: self.bytes.get(header_size..).unwrap_or_default(),
             left: self.header.count,
-            failed: false,
-            last_file: None,
         }
     }
 }
@@ -321,32 +335,35 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// The record that begins at `at` in `batch`, and ends in it.
+    /// The record that `rest` begins with, and what is behind it. It begins at `at` in the batch.
     #[inline]
-    fn parse(batch: &'a [u8], at: usize) -> Result<Self, DecodeError> {
+    fn split(rest: &'a [u8], at: usize) -> Result<(Self, &'a [u8]), DecodeError> {
         use DecodeErrorKind::*;
 
-        let rest = batch.get(at..).unwrap_or_default();
-        let Some(&[t0, t1, f0, f1, s0, s1, s2, s3]) = rest.first_chunk::<RECORD_HEAD>() else {
+        let head = rest.get(..RECORD_HEAD).unwrap_or_default();
+        let (Some(r#type), Some(fixed), Some(size)) =
+            (number(head, 0), number(head, 2), number(head, 4))
+        else {
             return error(at, Truncated);
         };
-        let fixed = usize::from(u16::from_ne_bytes([f0, f1]));
-        let size = u32::from_ne_bytes([s0, s1, s2, s3]) as usize;
+        let fixed = usize::from(u16::from_ne_bytes(fixed));
+        let size = u32::from_ne_bytes(size) as usize;
         if size < RECORD_HEAD || size % 8 != 0 {
             return error(at + 4, BadSize);
         }
-        let Some(bytes) = rest.get(..size) else {
+        let Some((bytes, rest)) = rest.split_at_checked(size) else {
             return error(at + 4, Truncated);
         };
         if fixed > size {
             return error(at + 2, BadSize);
         }
-        Ok(Self {
-            r#type: u16::from_ne_bytes([t0, t1]),
+        let raw = Self {
+            r#type: u16::from_ne_bytes(r#type),
             fixed,
             at,
             bytes,
-        })
+        };
+        Ok((raw, rest))
     }
 
     /// The fixed part of a record whose type is known, and has had `least` bytes from the beginning.
@@ -366,6 +383,27 @@ impl<'a> Raw<'a> {
         let end = at.checked_add(len.checked_next_multiple_of(8)?)?;
         let blob = self.bytes.get(at..end)?.get(..len)?;
         Some((blob, end))
+    }
+
+    /// Whether a VMA's record may refer to it, if it is a file's.
+    #[inline]
+    fn may_be_referred_to(&self) -> bool {
+        self.at % 8 == 0
+    }
+
+    /// The fixed part of this record, as a VMA's, and its name.
+    #[inline]
+    fn vma(&self) -> Result<(maps_lockless_vma, &'a [u8]), DecodeError> {
+        use DecodeErrorKind::*;
+
+        let fields: maps_lockless_vma = self.fixed(MAPS_LOCKLESS_VMA_SIZE_VER0)?;
+        if !is_ordered(&fields) {
+            return error(self.at + offset_of!(maps_lockless_vma, start), BadRange);
+        }
+        let Some((name, _)) = self.blob(self.fixed, fields.name_len) else {
+            return error(self.at + offset_of!(maps_lockless_vma, name_len), BadName);
+        };
+        Ok((fields, name))
     }
 
     /// This record, as a file's.
@@ -397,65 +435,96 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// The records of a batch. See [`Batch::records`].
-#[derive(Clone, Debug)]
-pub struct Records<'a> {
-    batch: &'a [u8],
-    header_size: usize,
-    offset: usize,
-    left: u32,
-    failed: bool,
-    /// The file that the last VMA with a file maps, and where its record begins. Neighbouring VMAs
-    /// often map the same, which is then checked once.
-    last_file: Option<(u32, File<'a>)>,
+/// Whether a VMA's addresses are those of a range.
+#[inline]
+fn is_ordered(fields: &maps_lockless_vma) -> bool {
+    fields.vma_start <= fields.start && fields.start <= fields.end
 }
 
-impl<'a> Records<'a> {
+/// Steps from record to record.
+#[derive(Clone, Debug)]
+struct Cursor<'a> {
+    batch: &'a [u8],
+    header_size: usize,
+    /// What of the batch is not stepped over yet. Nothing after an error.
+    rest: &'a [u8],
+    /// Number of records that are not stepped over yet. 0 after an error.
+    left: u32,
+}
+
+impl<'a> Cursor<'a> {
     /// Steps over the next record.
     #[inline]
     fn step(&mut self) -> Option<Result<Raw<'a>, DecodeError>> {
-        if self.failed {
-            return None;
-        }
-        let raw = match (self.left, self.offset < self.batch.len()) {
-            (0, false) => return None,
-            (0, true) | (_, false) => error(self.offset, DecodeErrorKind::BadCount),
-            (_, true) => Raw::parse(self.batch, self.offset),
+        let at = self.batch.len() - self.rest.len();
+        let raw = match (self.left, self.rest.len()) {
+            (0, 0) => return None,
+            (0, _) | (_, 0) => error(at, DecodeErrorKind::BadCount),
+            _ => Raw::split(self.rest, at),
         };
-        if let Ok(raw) = &raw {
-            self.offset += raw.bytes.len();
-        }
-        self.left = self.left.saturating_sub(1);
-        self.failed = raw.is_err();
-        Some(raw)
+        let raw = raw.map(|(raw, rest)| {
+            self.rest = rest;
+            self.left -= 1;
+            raw
+        });
+        Some(self.checked(raw))
+    }
+
+    /// Ends the iteration for good.
+    #[inline]
+    fn end(&mut self) {
+        self.rest = &[];
+        self.left = 0;
     }
 
     /// Ends the iteration for good where a record is broken.
     #[inline]
     fn checked<T>(&mut self, result: Result<T, DecodeError>) -> Result<T, DecodeError> {
-        self.failed |= result.is_err();
+        if result.is_err() {
+            self.end();
+        }
         result
     }
 
+    /// The file's record at `offset`, which ends before `vma` begins, whose record refers to it.
+    #[inline(never)]
+    fn file_before(&self, vma: usize, offset: usize) -> Result<File<'a>, DecodeError> {
+        let file = || {
+            if offset < self.header_size {
+                return None;
+            }
+            let (raw, _) = Raw::split(self.batch.get(offset..vma)?, offset).ok()?;
+            if raw.r#type != MAPS_LOCKLESS_TYPE_FILE || !raw.may_be_referred_to() {
+                return None;
+            }
+            raw.file().ok()
+        };
+        file().ok_or(DecodeError {
+            offset: vma + offset_of!(maps_lockless_vma, file),
+            kind: DecodeErrorKind::BadFile,
+        })
+    }
+}
+
+/// The records of a batch. See [`Batch::records`].
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    cursor: Cursor<'a>,
+    /// The file whose record was checked last, and where that begins. Most VMAs map the file of the VMA
+    /// before them, or the file whose record they follow.
+    last_file: Option<(usize, File<'a>)>,
+}
+
+impl<'a> Records<'a> {
     /// The record as a VMA's.
     #[inline]
     fn vma(&mut self, raw: Raw<'a>) -> Result<Vma<'a>, DecodeError> {
-        use DecodeErrorKind::*;
-
-        let fields: maps_lockless_vma = raw.fixed(MAPS_LOCKLESS_VMA_SIZE_VER0)?;
-        if fields.end < fields.start || fields.start < fields.vma_start {
-            return error(raw.at + offset_of!(maps_lockless_vma, start), BadRange);
-        }
-        let Some((name, _)) = raw.blob(raw.fixed, fields.name_len) else {
-            return error(raw.at + offset_of!(maps_lockless_vma, name_len), BadName);
-        };
-        let file = match (fields.file, self.last_file) {
+        let (fields, name) = raw.vma()?;
+        let file = match (fields.file as usize, self.last_file) {
             (0, _) => None,
             (offset, Some((last, file))) if offset == last => Some(file),
             (offset, _) => {
-                let Some(file) = self.file_before(raw.at, offset as usize) else {
-                    return error(raw.at + offset_of!(maps_lockless_vma, file), BadFile);
-                };
+                let file = self.cursor.file_before(raw.at, offset)?;
                 self.last_file = Some((offset, file));
                 Some(file)
             }
@@ -463,17 +532,14 @@ impl<'a> Records<'a> {
         Ok(Vma { fields, name, file })
     }
 
-    /// The file's record at `offset`, which ends before the record at `at`.
+    /// The record as a file's.
     #[inline]
-    fn file_before(&self, at: usize, offset: usize) -> Option<File<'a>> {
-        if offset % 8 != 0 || offset < self.header_size {
-            return None;
+    fn file(&mut self, raw: Raw<'a>) -> Result<File<'a>, DecodeError> {
+        let file = raw.file()?;
+        if raw.may_be_referred_to() {
+            self.last_file = Some((raw.at, file));
         }
-        let raw = Raw::parse(self.batch.get(..at)?, offset).ok()?;
-        if raw.r#type != MAPS_LOCKLESS_TYPE_FILE {
-            return None;
-        }
-        raw.file().ok()
+        Ok(file)
     }
 }
 
@@ -482,62 +548,23 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let record = self.step()?.and_then(|raw| match raw.r#type {
+        let record = self.cursor.step()?.and_then(|raw| match raw.r#type {
             MAPS_LOCKLESS_TYPE_VMA => self.vma(raw).map(Record::Vma),
-            MAPS_LOCKLESS_TYPE_FILE => raw.file().map(Record::File),
+            MAPS_LOCKLESS_TYPE_FILE => self.file(raw).map(Record::File),
             MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(Record::Unknown),
             r#type => Ok(Record::Other {
                 r#type,
                 bytes: raw.bytes,
             }),
         });
-        Some(self.checked(record))
+        Some(self.cursor.checked(record))
     }
 }
 
 impl FusedIterator for Records<'_> {}
 
-/// The VMAs among the records. See [`Batch::mappings`].
-///
-/// It makes no [`Record`]: moving so large a value costs more than decoding it.
-struct Mappings<'a> {
-    records: Records<'a>,
-    header: maps_lockless_batch,
-}
-
-impl<'a> Iterator for Mappings<'a> {
-    type Item = Result<MappingRef<'a>, DecodeError>;
-
-    // Where it is called, most of a mapping need not be stored at all: half of the time is saved.
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let raw = match self.records.step()? {
-                Ok(raw) => raw,
-                Err(error) => return Some(Err(error)),
-            };
-            // A record that is passed over must be a good one all the same.
-            let passed = match raw.r#type {
-                MAPS_LOCKLESS_TYPE_VMA => {
-                    let vma = self.records.vma(raw);
-                    let mapping = vma.map(|vma| MappingRef::new(&vma, &self.header));
-                    return Some(self.records.checked(mapping));
-                }
-                MAPS_LOCKLESS_TYPE_FILE => raw.file().map(drop),
-                MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(drop),
-                _ => Ok(()),
-            };
-            if let Err(error) = self.records.checked(passed) {
-                return Some(Err(error));
-            }
-        }
-    }
-}
-
-impl FusedIterator for Mappings<'_> {}
-
 /// The ranges of which nothing is known. See [`Batch::unknown`].
-struct UnknownRanges<'a>(Records<'a>);
+struct UnknownRanges<'a>(Cursor<'a>);
 
 impl Iterator for UnknownRanges<'_> {
     type Item = Result<Range<u64>, DecodeError>;

@@ -200,7 +200,68 @@ impl fmt::Display for Device {
     }
 }
 
+/// What the record of a file tells of each mapping of it.
+#[derive(Clone, Copy)]
+pub(crate) struct MappedFile<'a> {
+    device: Option<Device>,
+    inode: Option<u64>,
+    deleted: Option<bool>,
+    /// What a mapping without a name of its own is called.
+    name: NameRef<'a>,
+    build_id: BuildId<&'a [u8]>,
+}
+
+impl<'a> MappedFile<'a> {
+    /// Where no file is mapped, or nothing is known of it.
+    pub(crate) const NONE: Self = Self {
+        device: None,
+        inode: None,
+        deleted: None,
+        name: NameRef::Unknown,
+        build_id: BuildId::Unknown,
+    };
+
+    #[inline]
+    pub(crate) fn new(file: &decode::File<'a>) -> Self {
+        use wire::*;
+
+        let fields = &file.fields;
+        let valid = |field| fields.valid & field != 0;
+        Self {
+            device: valid(MAPS_LOCKLESS_FIELD_DEV).then_some(Device {
+                major: fields.dev_major,
+                minor: fields.dev_minor,
+            }),
+            inode: valid(MAPS_LOCKLESS_FIELD_INO).then_some(fields.ino),
+            deleted: file.deleted(),
+            name: NameRef::of_file(file),
+            build_id: file.build_id(),
+        }
+    }
+}
+
 impl<'a> MappingRef<'a> {
+    /// One of which nothing is known.
+    pub(crate) const NOTHING: Self = Self {
+        start: 0,
+        end: 0,
+        vma_start: 0,
+        flags: VmaFlags { set: 0, known: 0 },
+        offset: None,
+        page_size: None,
+        pkey: None,
+        device: None,
+        inode: None,
+        deleted: None,
+        name: NameRef::Unknown,
+        build_id: BuildId::Unknown,
+        marks: Marks {
+            unstable: false,
+            withheld: false,
+            clipped: false,
+        },
+    };
+
     /// The permissions, if they are known.
     pub fn permissions(&self) -> Option<Permissions> {
         self.flags.permissions()
@@ -215,12 +276,24 @@ impl<'a> MappingRef<'a> {
     /// reports at all.
     #[inline]
     pub fn new(vma: &decode::Vma<'a>, batch: &wire::maps_lockless_batch) -> Self {
+        let file = vma.file.as_ref().map(MappedFile::new);
+        Self::of(&vma.fields, vma.name, file.as_ref(), batch)
+    }
+
+    /// As [`MappingRef::new`], where what the file's record tells is known already.
+    #[inline]
+    pub(crate) fn of(
+        fields: &wire::maps_lockless_vma,
+        name: &'a [u8],
+        file: Option<&MappedFile<'a>>,
+        batch: &wire::maps_lockless_batch,
+    ) -> Self {
         use wire::*;
 
-        let fields = &vma.fields;
         let valid = |field| fields.valid & field != 0;
         let marked = |flag| fields.flags & flag != 0;
-        let of_file = |field| vma.file.filter(|file| file.fields.valid & field != 0);
+        let has_file = file.is_some();
+        let file = file.unwrap_or(const { &MappedFile::NONE });
         Self {
             start: fields.start,
             end: fields.end,
@@ -240,19 +313,29 @@ impl<'a> MappingRef<'a> {
                 None
             },
             pkey: valid(MAPS_LOCKLESS_FIELD_PKEY).then_some(fields.pkey),
-            device: of_file(MAPS_LOCKLESS_FIELD_DEV).map(|file| Device {
-                major: file.fields.dev_major,
-                minor: file.fields.dev_minor,
-            }),
-            inode: of_file(MAPS_LOCKLESS_FIELD_INO).map(|file| file.fields.ino),
-            deleted: vma.file.and_then(|file| file.deleted()),
-            name: NameRef::new(vma, batch),
-            build_id: vma.file.map_or(BuildId::Unknown, |file| file.build_id()),
+            device: file.device,
+            inode: file.inode,
+            deleted: file.deleted,
+            name: NameRef::new(fields, name, has_file.then_some(&file.name), batch),
+            build_id: file.build_id,
             marks: Marks {
                 unstable: marked(MAPS_LOCKLESS_REC_UNSTABLE),
                 withheld: marked(MAPS_LOCKLESS_REC_WITHHELD),
                 clipped: marked(MAPS_LOCKLESS_REC_CLIPPED),
             },
+        }
+    }
+
+    /// Makes it the mapping of another record, which differs from its own in no more than the range, the
+    /// flags and the offset.
+    #[inline]
+    pub(crate) fn reuse(&mut self, fields: &wire::maps_lockless_vma) {
+        self.start = fields.start;
+        self.end = fields.end;
+        self.vma_start = fields.vma_start;
+        self.flags.set = fields.vma_flags;
+        if let Some(offset) = &mut self.offset {
+            *offset = fields.offset;
         }
     }
 

@@ -54,30 +54,36 @@ pub enum Name {
 }
 
 impl<'a> NameRef<'a> {
+    /// Of a VMA's record and the name in it, and of what [`NameRef::of_file`] tells of its file.
     #[inline]
-    pub(crate) fn new(vma: &decode::Vma<'a>, batch: &wire::maps_lockless_batch) -> Self {
+    pub(crate) fn new(
+        fields: &wire::maps_lockless_vma,
+        name: &'a [u8],
+        of_file: Option<&Self>,
+        batch: &wire::maps_lockless_batch,
+    ) -> Self {
         use wire::*;
 
-        let fields = &vma.fields;
+        let unnamed = of_file.copied().unwrap_or(Self::Unknown);
         if fields.valid & MAPS_LOCKLESS_FIELD_NAME == 0 {
             // The path may be known though a name of the VMA's own is not.
-            return Self::path_of(vma.file).unwrap_or(Self::Unknown);
+            return unnamed;
         }
         match fields.name_kind {
-            MAPS_LOCKLESS_NAME_NONE => Self::path_of(vma.file).unwrap_or_else(|| {
+            MAPS_LOCKLESS_NAME_NONE => {
                 let no_file = batch.fields_wanted & MAPS_LOCKLESS_FIELD_PATH != 0
                     || fields.valid & MAPS_LOCKLESS_FIELD_FLAGS != 0
                         && fields.vma_flags & MAPS_LOCKLESS_VMA_FILE == 0;
-                match vma.file {
+                match of_file {
                     None if no_file => Self::None,
-                    _ => Self::Unknown,
+                    _ => unnamed,
                 }
-            }),
-            MAPS_LOCKLESS_NAME_ANON => Self::Anon(vma.name),
-            MAPS_LOCKLESS_NAME_ANON_SHMEM => Self::AnonShmem(vma.name),
+            }
+            MAPS_LOCKLESS_NAME_ANON => Self::Anon(name),
+            MAPS_LOCKLESS_NAME_ANON_SHMEM => Self::AnonShmem(name),
             MAPS_LOCKLESS_NAME_HEAP => Self::Heap,
             MAPS_LOCKLESS_NAME_STACK => Self::Stack,
-            MAPS_LOCKLESS_NAME_SPECIAL => Self::Special(vma.name),
+            MAPS_LOCKLESS_NAME_SPECIAL => Self::Special(name),
             // Of a kernel to come.
             _ => Self::Unknown,
         }
@@ -85,18 +91,19 @@ impl<'a> NameRef<'a> {
 
     /// The path of a file, if something is known of it.
     #[inline]
-    fn path_of(file: Option<decode::File<'a>>) -> Option<Self> {
+    pub(crate) fn of_file(file: &decode::File<'a>) -> Self {
         use wire::*;
 
-        let file = file?;
         if file.fields.valid & MAPS_LOCKLESS_FIELD_PATH != 0 {
-            return Some(Self::Path {
+            Self::Path {
                 path: file.path,
                 marked: file.deleted() == Some(true),
-            });
+            }
+        } else if file.fields.flags & MAPS_LOCKLESS_FILE_PATH_TOO_LONG != 0 {
+            Self::PathTooLong
+        } else {
+            Self::Unknown
         }
-        let too_long = file.fields.flags & MAPS_LOCKLESS_FILE_PATH_TOO_LONG != 0;
-        too_long.then_some(Self::PathTooLong)
     }
 
     /// The path of the mapped file.

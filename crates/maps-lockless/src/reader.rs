@@ -4,7 +4,7 @@
 
 use crate::{
     Completeness, Error, Judge, Judgement, MappingRef, Request, Snapshot, Source, State, Token,
-    decode,
+    decode::{self, Decoder},
     file::NamedFile,
     request::Selection,
     source::{lockless::Lockless, query::Query, text::Text},
@@ -256,32 +256,97 @@ impl Reader {
     }
 }
 
+/// See [`Batch::mappings`].
+struct Mappings<'a, 'p, T> {
+    part: Mapped<'a, T>,
+    /// For errors.
+    path: &'p Path,
+    /// The last one. All are returned from here, so that each is copied once, whatever the source is.
+    last: MappingRef<'a>,
+}
+
+/// The mappings of a part.
+enum Mapped<'a, T> {
+    Lockless(Decoder<'a>),
+    Query(Option<MappingRef<'a>>),
+    /// What the lines tell, and their numbers.
+    Text(T),
+}
+
+impl<'a, T> Mappings<'a, '_, T>
+where
+    T: Iterator<Item = (Option<MappingRef<'a>>, usize)>,
+{
+    /// Makes the last mapping the next one, and returns whether there is a next one.
+    // As Decoder::decode.
+    #[inline(never)]
+    fn read(&mut self) -> Result<bool, Error> {
+        let mapping = match &mut self.part {
+            Mapped::Lockless(decoder) => {
+                let more = decoder.decode(&mut self.last);
+                return more.map_err(|error| Error::format(self.path, error));
+            }
+            Mapped::Query(mapping) => mapping.take(),
+            Mapped::Text(lines) => match lines.next() {
+                Some((None, number)) => return Err(Error::text(self.path, number)),
+                Some((mapping, _)) => mapping,
+                None => None,
+            },
+        };
+        let Some(mapping) = mapping else {
+            return Ok(false);
+        };
+        self.last = mapping;
+        Ok(true)
+    }
+}
+
+impl<'a, T> Iterator for Mappings<'a, '_, T>
+where
+    T: Iterator<Item = (Option<MappingRef<'a>>, usize)>,
+{
+    type Item = Result<MappingRef<'a>, Error>;
+
+    // As that of decode::Batch::mappings.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let reused = match &mut self.part {
+            Mapped::Lockless(decoder) => decoder.reuse(&mut self.last),
+            Mapped::Query(_) | Mapped::Text(_) => false,
+        };
+        if !reused {
+            match self.read() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(self.last))
+    }
+}
+
 impl<'a> Batch<'a> {
     /// The mappings. One that cannot be understood is an error, and the others come all the same.
     pub fn mappings(&self) -> impl Iterator<Item = Result<MappingRef<'a>, Error>> + use<'a, '_> {
-        let path = self.path;
-        let mut from_kernel = None;
-        let mut one = None;
-        let mut from_text = None;
-        match &self.part {
-            Part::Lockless(batch) => from_kernel = Some(batch.mappings()),
-            Part::Query(mapping) => one = Some(*mapping),
-            Part::Text {
-                lines,
-                first,
-                selection,
-            } => from_text = Some((lines.clone().zip(*first..), *selection)),
+        Mappings {
+            part: match &self.part {
+                Part::Lockless(batch) => Mapped::Lockless(Decoder::new(batch)),
+                Part::Query(mapping) => Mapped::Query(Some(*mapping)),
+                Part::Text {
+                    lines,
+                    first,
+                    selection,
+                } => {
+                    let selection = *selection;
+                    let lines = lines.clone().zip(*first..);
+                    Mapped::Text(lines.filter(move |(line, _)| {
+                        line.as_ref().is_none_or(|line| selection.wants(line))
+                    }))
+                }
+            },
+            path: self.path,
+            last: MappingRef::NOTHING,
         }
-        let from_kernel = from_kernel
-            .into_iter()
-            .flatten()
-            .map(move |mapping| mapping.map_err(|error| Error::format(path, error)));
-        let from_text = from_text.into_iter().flat_map(move |(lines, selection)| {
-            lines
-                .map(move |(line, number)| line.ok_or_else(|| Error::text(path, number)))
-                .filter(move |line| line.as_ref().map_or(true, |line| selection.wants(line)))
-        });
-        from_kernel.chain(one.into_iter().map(Ok)).chain(from_text)
     }
 
     /// The ranges that may hold mappings which the batch does not show: the kernel could not prove

@@ -32,16 +32,25 @@ const SECOND_AT: usize = FIRST_AT + VMA;
 
 fn mappings(bytes: &[u8]) -> Result<Vec<Mapping>, DecodeErrorKind> {
     let batch = Batch::parse(bytes).map_err(|error| error.kind)?;
-    let records: Result<Vec<_>, _> = batch.records().collect();
+    same_by_records(&batch);
     let mappings: Result<Vec<_>, _> = batch.mappings().collect();
-    // Whoever passes records over finds the same faults.
-    assert_eq!(
-        records.as_ref().err(),
-        mappings.as_ref().err(),
-        "{records:?}"
-    );
     let mappings = mappings.map_err(|error| error.kind)?;
     Ok(mappings.iter().map(MappingRef::to_owned).collect())
+}
+
+/// That whoever passes records over finds the same mappings, and the same fault.
+fn same_by_records(batch: &Batch<'_>) {
+    let mut mappings = batch.mappings();
+    for record in batch.records() {
+        let expected = match record {
+            Ok(Record::Vma(vma)) => Ok(MappingRef::new(&vma, batch.header())),
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        assert_eq!(mappings.next(), Some(expected));
+    }
+    assert_eq!(mappings.next(), None);
+    assert_eq!(mappings.next(), None, "fused");
 }
 
 fn one(batch: &Builder) -> Mapping {
@@ -280,6 +289,137 @@ fn an_unknown_range_is_no_mapping() {
     assert_eq!(batch.header().count, 4);
     let unknown: Vec<_> = batch.unknown().map(Result::unwrap).collect();
     assert_eq!(unknown, [0x2000..0x5000, 0x9000..u64::MAX]);
+}
+
+/// VMAs of which each is much like the one before it: two of each kind that a listing has in runs.
+fn runs(longer: usize) -> Builder {
+    let mut batch = Builder::default();
+    batch.longer = longer;
+    // Whether a VMA without a record of a file has no name depends on its flags then.
+    batch.header.fields_wanted &= !MAPS_LOCKLESS_FIELD_PATH;
+    let first = batch.file(whole_file(), b"/first", b"\x01");
+    let second = batch.file(whole_file(), b"/the second", b"");
+    let more = MAPS_LOCKLESS_FIELD_PAGE_SIZE | MAPS_LOCKLESS_FIELD_PKEY;
+    let anon = |name_kind, start| maps_lockless_vma {
+        name_kind,
+        ..page(start)
+    };
+    let keyed = |start| maps_lockless_vma {
+        valid: page(start).valid | more,
+        page_shift: 21,
+        pkey: 3,
+        ..page(start)
+    };
+    let withheld = |start| maps_lockless_vma {
+        valid: MAPS_LOCKLESS_FIELD_RANGE,
+        flags: MAPS_LOCKLESS_REC_WITHHELD,
+        vma_flags: 0,
+        ..page(start)
+    };
+    for i in 1..=2 {
+        let of_file = |file, start| maps_lockless_vma {
+            vma_flags: MAPS_LOCKLESS_VMA_FILE | i,
+            offset: i * PAGE,
+            ..page_of(file, start)
+        };
+        batch.vma(of_file(first, i * PAGE), b"");
+    }
+    for start in [0x3000, 0x4000] {
+        batch.vma(page_of(second, start), b"");
+        // It does not come between: the VMA behind it is like the one before it.
+        batch.unknown(start + PAGE, start + PAGE);
+    }
+    // Back to a file that is not the last.
+    batch.vma(page_of(first, 0x5000), b"");
+    for start in [0x6000, 0x7000] {
+        batch.vma(page(start), b"");
+    }
+    for (start, name) in [(0x8000, "one"), (0x9000, "two"), (0xa000, ""), (0xb000, "")] {
+        batch.vma(anon(MAPS_LOCKLESS_NAME_ANON, start), name.as_bytes());
+    }
+    for start in [0xc000, 0xd000] {
+        batch.vma(keyed(start), b"");
+    }
+    for start in [0xe000, 0xf000] {
+        batch.vma(withheld(start), b"");
+    }
+    // A file's record comes between two VMAs of another file.
+    batch.vma(page_of(first, 0x10000), b"");
+    let third = batch.file(whole_file(), b"/third", b"");
+    batch.vma(page_of(first, 0x11000), b"");
+    batch.vma(page_of(third, 0x12000), b"");
+    batch
+}
+
+#[test]
+fn a_mapping_like_the_last_differs_in_what_its_record_says() {
+    let all = mappings(&runs(0).bytes()).unwrap();
+    let starts: Vec<_> = all.iter().map(|mapping| mapping.start / PAGE).collect();
+    assert_eq!(starts, Vec::from_iter(1..=18));
+    for (mapping, i) in all.iter().zip(1..=2) {
+        assert_eq!(mapping.flags.set, MAPS_LOCKLESS_VMA_FILE | i);
+        assert_eq!(mapping.offset, Some(i * PAGE));
+        assert_eq!(mapping.end, mapping.start + PAGE);
+        assert_eq!(mapping.name, path(b"/first", false));
+    }
+    for mapping in &all[2..4] {
+        assert_eq!(mapping.name, path(b"/the second", false));
+        assert_eq!(mapping.build_id, BuildId::Absent);
+    }
+    assert_eq!(all[4].name, path(b"/first", false));
+    assert_eq!((&all[5].name, all[5].inode), (&Name::None, None));
+    let anon = |name: &[u8]| Name::Anon(name.to_vec());
+    let names: Vec<_> = all[7..11].iter().map(|mapping| &mapping.name).collect();
+    assert_eq!(
+        names,
+        [&anon(b"one"), &anon(b"two"), &anon(b""), &anon(b"")]
+    );
+    assert!(all[11..13].iter().all(|mapping| mapping.pkey == Some(3)));
+    assert!(all[13..15].iter().all(|mapping| mapping.marks.withheld));
+    let names: Vec<_> = all[15..].iter().map(|mapping| &mapping.name).collect();
+    let (first, third) = (path(b"/first", false), path(b"/third", false));
+    assert_eq!(names, [&first, &first, &third]);
+}
+
+/// Whatever byte of a record differs from the record before it, the mapping is decoded as it is by itself.
+#[test]
+fn each_byte_of_a_record_counts() {
+    for longer in [0, 8] {
+        let bytes = runs(longer).bytes();
+        for at in HEADER..bytes.len() {
+            for change in [1, 4, 0x40, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                same_by_records(&Batch::parse(&changed).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn zeroes_are_no_record() {
+    let mut bytes = runs(0).bytes();
+    bytes[HEADER..].fill(0);
+    assert_eq!(mappings(&bytes), Err(DecodeErrorKind::BadSize));
+}
+
+/// A header of another length than a multiple of 8: its records are read, and no VMA may refer to one.
+#[test]
+fn a_file_is_referred_to_at_a_multiple_of_eight() {
+    for (longer, expected) in [(8, Ok(2)), (4, Err(DecodeErrorKind::BadFile))] {
+        let bytes = two_of_a_file().bytes();
+        let mut moved = bytes.clone();
+        moved.splice(HEADER..HEADER, vec![0; longer]);
+        let size = moved.len() as u32;
+        moved[6..8].copy_from_slice(&((HEADER + longer) as u16).to_ne_bytes());
+        moved[8..12].copy_from_slice(&size.to_ne_bytes());
+        for vma in [FIRST_AT, SECOND_AT] {
+            let at = longer + vma + offset_of!(maps_lockless_vma, file);
+            let file = (FILE_AT + longer) as u32;
+            moved[at..at + 4].copy_from_slice(&file.to_ne_bytes());
+        }
+        assert_eq!(mappings(&moved).map(|all| all.len()), expected);
+    }
 }
 
 /// What a kernel to come may return: longer structs, and bits, kinds, a reason and a type of record that
@@ -601,6 +741,7 @@ fn walk(bytes: &[u8]) {
             }
         }
         assert!(records.next().is_none(), "fused");
+        same_by_records(&batch);
         // Not each of the records that it passes over is looked into, so that it may come further.
         assert!(batch.unknown().count() <= bytes.len() / 8 + 1);
     }
@@ -616,9 +757,13 @@ proptest! {
     fn any_damage_is_survived(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
         len in any::<prop::sample::Index>(),
-        later in any::<bool>(),
+        which in 0..3,
     ) {
-        let mut bytes = if later { future().bytes() } else { marks() };
+        let mut bytes = match which {
+            0 => future().bytes(),
+            1 => runs(0).bytes(),
+            _ => marks(),
+        };
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use maps_lockless::{
-    BatchEvidence, BuildId, Judge, Judgement,
+    BatchEvidence, BuildId, Judge, Judgement, MappingRef,
     decode::{Batch, File, Record, batches},
 };
 
@@ -39,7 +39,7 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
                 if let Some(file) = vma.file {
                     check_file(&file, input);
                 }
-                mappings.push(vma.fields.start..vma.fields.end);
+                mappings.push(MappingRef::new(&vma, batch.header()));
             }
             Ok(Record::File(file)) => check_file(&file, input),
             Ok(Record::Unknown(range)) => {
@@ -62,7 +62,7 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
     assert!(count as usize * 8 <= batch.size());
 
     let shown: Vec<_> = batch.mappings().filter_map(Result::ok).collect();
-    assert!(shown.iter().map(|m| m.start..m.end).eq(mappings));
+    assert_eq!(shown, mappings);
     assert_eq!(batch.mappings().all(|mapping| mapping.is_ok()), whole);
     // Whoever asks for these alone does not look into the other records, and may come further.
     let ranges: Vec<_> = batch.unknown().filter_map(Result::ok).collect();
