@@ -20,6 +20,10 @@ pub struct Outcome {
     pub unseen: Option<&'static str>,
 }
 
+/// Why an outcome need not be seen that takes two walks to neighbours.
+pub const ANOTHER_WALK: &str = "the neighbours must be found by two walks, and so something must be changing at \
+                                both of them";
+
 /// What kind of outcome.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {

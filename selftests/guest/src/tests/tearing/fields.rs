@@ -3,7 +3,7 @@
 //! What mappings are: T8 to T11, and fork(2), which leaves them as they are: T14.
 
 use super::{
-    effect::{Arena, EFFECT, Effect, flags, name, path, rest, torn},
+    effect::{ANOTHER_WALK, Arena, EFFECT, Effect, flags, name, path, rest, torn},
     mutator::{NONE, R, RW, RX},
 };
 use nix::libc::MADV_DONTFORK;
@@ -107,7 +107,7 @@ pub const STACK_GROWS: Effect = Effect {
     outcomes: &[
         rest("Before", "0-1:- 10-14:rw[stack]"),
         rest("After", "0-1:- 2-14:rw[stack]"),
-        torn("BeforeClipped", "0-1:- 10-14:rw[stack]<2"),
+        torn("BeforeClipped", "0-1:- 10-14:rw[stack]<2").rare(ANOTHER_WALK),
     ],
     ..EFFECT
 };

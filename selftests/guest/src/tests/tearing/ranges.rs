@@ -3,7 +3,7 @@
 //! What is mapped where: T1 to T7.
 
 use super::{
-    effect::{EFFECT, Effect, account, offset, rest, torn},
+    effect::{ANOTHER_WALK, EFFECT, Effect, account, offset, rest, torn},
     mutator::{R, RW, RX},
 };
 
@@ -11,8 +11,6 @@ const PREEMPTED: &str = "the reader must be preempted between two lookups, withi
                          that one step of the system call takes";
 const STOOD_STILL: &str = "the reader must be preempted between the walk to a VMA and the copies of its \
                            fields, a few instructions apart, for as long as the system call takes";
-const ANOTHER_WALK: &str = "the gap and the mapping behind it must be found by two walks, and so something \
-                            must be changing at both of them";
 
 /// A page between the two ranges stays mapped, so that a batch may end there.
 pub const MMAP_TWO: Effect = Effect {
