@@ -2,6 +2,7 @@
 
 //! What the guest's programs share.
 
+pub mod bench;
 pub mod child;
 pub mod elf;
 pub mod flags;

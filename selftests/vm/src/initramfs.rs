@@ -20,8 +20,15 @@ const APPLETS: [&str; 26] = [
     "wc", "which",
 ];
 
-/// Makes an initramfs that runs `command`. `mode` is the console's, for init.
-pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Result<PathBuf> {
+/// Makes an initramfs that runs `command`. `mode` is the console's, for init. `also` is a program that not every
+/// VM has.
+pub fn make(
+    kernel: &Path,
+    flavour: Flavour,
+    mode: &str,
+    command: &[&str],
+    also: Option<&Path>,
+) -> Result<PathBuf> {
     let programs = guest_programs(true)?;
     let dynamic = guest_programs(false)?.join("target");
     let dir = paths::work(&format!("initramfs-{}", flavour.name()))?;
@@ -62,6 +69,10 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
     file("/bin/demo", &demo)?;
     for name in ["lsmaps", "target", "guest-tests", "torture"] {
         file(&format!("/bin/{name}"), &programs.join(name))?;
+    }
+    if let Some(program) = also {
+        let name = program.file_name().and_then(OsStr::to_str);
+        file(&format!("/bin/{}", name.context("name")?), program)?;
     }
     file("/bin/target-dynamic", &dynamic)?;
     file("/bin/reader32", &reader32(&dir)?)?;
@@ -104,25 +115,45 @@ pub fn make(kernel: &Path, flavour: Flavour, mode: &str, command: &[&str]) -> Re
     Ok(archive)
 }
 
+/// What the guest's programs are built for.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// Builds the guest's programs, either linked with their library or not. Returns where they are.
 fn guest_programs(linked: bool) -> Result<PathBuf> {
-    let target = "x86_64-unknown-linux-gnu";
+    let (mut cargo, dir) = guest_cargo("build", linked)?;
+    exec::run(cargo.args(["--package", "guest", "--package", "maps-cli"]))?;
+    Ok(dir)
+}
+
+/// Builds the guest's program `bench`, linked with its library at addresses that are known beforehand. Returns
+/// where it is.
+pub fn bench() -> Result<PathBuf> {
+    let (mut cargo, dir) = guest_cargo("rustc", true)?;
+    exec::run(
+        cargo
+            .args(["--package", "guest", "--bin", "bench"])
+            .args(["--features", "bench"])
+            .args(["--", "-Crelocation-model=static"]),
+    )?;
+    Ok(dir.join("bench"))
+}
+
+/// A command of cargo's that builds for the guest, and where it puts programs.
+fn guest_cargo(command: &str, linked: bool) -> Result<(Command, PathBuf)> {
     let dir = paths::work(if linked {
         "guest-static"
     } else {
         "guest-dynamic"
     })?;
     let flag = if linked { '+' } else { '-' };
-    exec::run(
-        Command::new("cargo")
-            .args(["build", "--quiet", "--release", "--target", target])
-            .args(["--package", "guest", "--package", "maps-cli"])
-            .arg("--target-dir")
-            .arg(&dir)
-            .env("RUSTFLAGS", format!("-Ctarget-feature={flag}crt-static"))
-            .current_dir(paths::root()),
-    )?;
-    Ok(dir.join(target).join("release"))
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args([command, "--quiet", "--release", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&dir)
+        .env("RUSTFLAGS", format!("-Ctarget-feature={flag}crt-static"))
+        .current_dir(paths::root());
+    Ok((cargo, dir.join(TARGET).join("release")))
 }
 
 /// Builds the 32-bit program. It needs no library, and of headers only those of the kernel.

@@ -2,6 +2,7 @@
 
 //! `cargo vm`: builds a Linux kernel with the series, boots it in QEMU, runs commands and tests.
 
+mod bench;
 mod build;
 mod check;
 mod debian;
@@ -86,6 +87,8 @@ enum Command {
         #[arg(long, default_value_t = 1800)]
         seconds: u64,
     },
+    /// Tell how many instructions reading takes, in a VM that counts them, see docs/testing.md.
+    Bench(bench::Options),
     /// Run all tests, torture and deliberate faults of one kernel, and tell what came of it in a table.
     Prove(prove::Options),
     /// Open a shell in the VM. It ends with the shell.
@@ -156,6 +159,7 @@ fn run(options: Options) -> Result<ExitCode> {
             drop(lock);
             vm.sized(machine).passthrough(time_limit)
         }
+        Command::Bench(options) => bench::run(linux, &options),
         Command::Prove(options) => Ok(prove::run(linux, &options)),
         Command::Shell(Kernel { flavour }) => {
             let image = build::kernel(linux, flavour)?;

@@ -35,6 +35,10 @@ const COMMAND_LINE: [&str; 9] = [
     "transparent_hugepage=madvise",
 ];
 
+/// The CPU where instructions are counted. It copies by words, as one of `rep movsb` is counted for each byte, and
+/// has no random numbers, so that what is counted depends on nothing but the programs.
+const COUNTING_CPU: &str = "max,la57=off,-fsrm,-erms,-rdrand,-rdseed";
+
 /// What the command's console is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {
@@ -57,6 +61,8 @@ pub struct Vm {
     files: PathBuf,
     console: Console,
     machine: Machine,
+    /// A plugin of QEMU's, and its arguments.
+    plugin: Option<String>,
     /// None: whoever made the VM has it.
     _lock: Option<Flock<File>>,
 }
@@ -76,6 +82,8 @@ pub struct Machine {
 enum Accelerator {
     Kvm,
     Tcg,
+    /// Emulation of one CPU whose clock goes on by a nanosecond with each instruction. A run is repeated exactly.
+    Counting,
 }
 
 impl Vm {
@@ -88,8 +96,27 @@ impl Vm {
         } else {
             Accelerator::Tcg
         };
-        let vm = Self::with(accelerator, flavour, image, console, command)?;
+        let vm = Self::with(accelerator, flavour, image, console, command, None)?;
         Ok(Self {
+            _lock: Some(lock),
+            ..vm
+        })
+    }
+
+    /// Prepares a VM that counts instructions, with a program that not every VM has.
+    pub fn counting(
+        flavour: Flavour,
+        image: &Path,
+        command: &[&str],
+        program: &Path,
+        plugin: Option<String>,
+    ) -> Result<Self> {
+        let lock = paths::lock(flavour.name())?;
+        let accelerator = Accelerator::Counting;
+        let also = Some(program);
+        let vm = Self::with(accelerator, flavour, image, Console::Raw, command, also)?;
+        Ok(Self {
+            plugin,
             _lock: Some(lock),
             ..vm
         })
@@ -101,6 +128,7 @@ impl Vm {
         image: &Path,
         console: Console,
         command: &[&str],
+        also: Option<&Path>,
     ) -> Result<Self> {
         let logs = paths::work("logs")?;
         let mode = match console {
@@ -111,12 +139,13 @@ impl Vm {
             accelerator,
             flavour,
             image: image.to_owned(),
-            archive: initramfs::make(image, flavour, mode, command)?,
+            archive: initramfs::make(image, flavour, mode, command, also)?,
             log: logs.join(format!("console-{}.log", flavour.name())),
             status: logs.join(format!("status-{}", flavour.name())),
             files: logs.join(format!("files-{}", flavour.name())),
             console,
             machine: Machine::default(),
+            plugin: None,
             _lock: None,
         })
     }
@@ -133,6 +162,7 @@ impl Vm {
             // With five-level paging, KASAN misjudges addresses while identify_cpu() fills in the features, and
             // kernel addresses begin lower than the tests look for.
             Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
+            Accelerator::Counting => ["-accel", "tcg,thread=single", "-cpu", COUNTING_CPU],
         });
         // q35 tells interrupts by tables. The older pc has a loop in ACPI's language for it, which the
         // kernel gives up on after 30 s: an emulated KASAN kernel on a busy machine takes longer.
@@ -150,7 +180,7 @@ impl Vm {
             .arg(&self.image)
             .arg("-initrd")
             .arg(&self.archive)
-            .args(["-append", &COMMAND_LINE.join(" ")])
+            .args(["-append", &self.command_line()])
             .args(["-serial", &format!("file:{}", self.log.display())])
             // In a shell, an interrupt is for what runs in it.
             .args([
@@ -169,6 +199,15 @@ impl Vm {
             .arg(format!("file,id=files,path={}", self.files.display()))
             .args(["-device", "virtserialport,chardev=files,name=files"]);
         // What is said later counts.
+        if self.accelerator == Accelerator::Counting {
+            qemu.args(["-smp", "1", "-m", "4096"])
+                .args(["-icount", "shift=0,sleep=off"])
+                // It tells the time of the VM, not of this machine.
+                .args(["-rtc", "base=2026-01-01,clock=vm"]);
+        }
+        if let Some(plugin) = &self.plugin {
+            qemu.args(["-plugin", plugin]);
+        }
         if let Some(cpus) = self.machine.cpus {
             qemu.args(["-smp", &cpus.to_string()]);
         }
@@ -176,6 +215,14 @@ impl Vm {
             qemu.args(["-m", &memory.to_string()]);
         }
         qemu
+    }
+
+    fn command_line(&self) -> String {
+        let mut words = COMMAND_LINE.to_vec();
+        if self.accelerator == Accelerator::Counting {
+            words.extend(["nokaslr", "norandmaps"]);
+        }
+        words.join(" ")
     }
 
     /// The file that holds what the command handed out.
@@ -273,6 +320,7 @@ fn kvm_works(flavour: Flavour, image: &Path) -> Result<bool> {
         image,
         Console::Raw,
         &["/bin/true"],
+        None,
     )?;
     let child = vm.spawn(
         vm.qemu()

@@ -3,6 +3,7 @@
 //! `cargo vm test`.
 
 use crate::{
+    bench,
     build::{self, Flavour},
     check, decoders,
     ktap::{Count, Reader, kunit},
@@ -157,7 +158,17 @@ fn end_host(host: Lane, times: &mut Times) -> Result<Count> {
 
 fn timed_guest(image: Result<PathBuf>, kernel: Flavour, filter: &str, times: &mut Times) -> Count {
     let name = format!("the VM of the {} kernel", kernel.name());
-    times.of(&name, || guest(image, kernel, filter, |_| ()))
+    // What checks slow down says nothing, and a filter names tests of the guest's.
+    let measured = match &image {
+        Ok(image) if kernel == Flavour::Plain && filter.is_empty() => Some(image.clone()),
+        _ => None,
+    };
+    let mut count = times.of(&name, || guest(image, kernel, filter, |_| ()));
+    if let Some(image) = measured {
+        let gate = times.of("the VM that counts instructions", || bench::gate(&image));
+        count.add(gate);
+    }
+    count
 }
 
 /// Runs the guest's tests on a kernel that was built, and hands each line of their output to `watch`. That

@@ -441,9 +441,9 @@ impl Walk<'_, '_> {
         };
         let up_to = settled.end.unwrap_or(usize::MAX);
         let is_within = up_to <= self.request.end;
-        let may_be_labelled = self.label(settled.start, up_to) != MAPS_LOCKLESS_NAME_NONE;
         let mut looked_at = 0;
-        let mut are_all_plain = true;
+        // Of VMAs that are plain, no more are looked at than have room in the section.
+        let mut is_simple = self.label(settled.start, up_to) == MAPS_LOCKLESS_NAME_NONE;
         for vma in settled.vmas() {
             // Nothing that is wanted is below.
             let from = self.cursor.max(vma.start());
@@ -451,14 +451,13 @@ impl Walk<'_, '_> {
                 self.cursor = from;
                 return Ok(Some(from));
             }
-            are_all_plain &= vma.is_plain();
-            // Of VMAs that are plain, no more are looked at than have room in the section.
-            if !are_all_plain && self.section_is_over() {
-                return Ok(Some(self.cursor));
-            }
-            if vma.is_plain() && !may_be_labelled {
+            is_simple &= vma.is_plain();
+            if is_simple {
                 self.list_plain(vma, from, MAPS_LOCKLESS_NAME_NONE, 0)?;
             } else {
+                if self.section_is_over() {
+                    return Ok(Some(self.cursor));
+                }
                 self.list(section, vma, from, 0)
                     .inspect_err(|_| self.work += settled.looked_at - looked_at)?;
                 if let Some(up_to) = vma.looked_at() {

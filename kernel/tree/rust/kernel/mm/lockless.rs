@@ -236,10 +236,10 @@ impl<'rcu> LocklessVmas<'rcu> {
         }
         let count = (copy.count as usize).min(SLOTS);
         let mut start = copy.start;
-        let mut looked_at = 0;
-        let mut found = 0;
-        let mut room = vmas[..most_wanted.min(SLOTS)].iter_mut();
-        for slot in 0..count {
+        let mut slot = 0;
+        let most_found = most_wanted.min(SLOTS);
+        let mut room = vmas[..most_found].iter_mut();
+        while slot < count {
             let end = copy.last[slot].wrapping_add(1);
             // SAFETY: It was found in the tree during this RCU section.
             if let Some(vma) = unsafe { UnlockedVma::new(copy.entry[slot]) } {
@@ -251,12 +251,12 @@ impl<'rcu> LocklessVmas<'rcu> {
                     if !to.is_plain {
                         (to.looked_at, to.freed, to.mm) = (slot + 1, freed, self.mm.as_raw());
                     }
-                    found += 1;
                 }
             }
             start = end;
-            looked_at = slot + 1;
+            slot += 1;
         }
+        let found = most_found - room.len();
         // Orders the copies of the leaf and of the fields before the loads that prove them. Pairs
         // with `smp_wmb()` in `do_raw_write_seqcount_begin()` and `mm_maps_free_begin()`.
         smp_mb(Read);
@@ -264,11 +264,11 @@ impl<'rcu> LocklessVmas<'rcu> {
             return None;
         }
         Some(Settled {
-            looked_at,
+            looked_at: slot,
             start: copy.start,
             // Behind the last index of all is none.
             end: (start != 0).then_some(start),
-            vmas: &vmas[..found.min(SLOTS)],
+            vmas: &vmas[..found],
             _rcu: PhantomData,
         })
     }
