@@ -89,7 +89,7 @@ impl<'a> NameRef<'a> {
         }
     }
 
-    /// The path of a file, if something is known of it.
+    /// What a mapping of a file is called that has no name of its own: the path, if it is known.
     #[inline]
     pub(crate) fn of_file(file: &decode::File<'a>) -> Self {
         use wire::*;

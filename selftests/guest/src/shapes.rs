@@ -75,13 +75,18 @@ pub const QUIESCENT: [&str; 18] = [
     "secretmem",
 ];
 
-/// Makes the mappings of `shape`, says `ready` and what the test must know, and waits.
-pub fn run(shape: &str) -> Result<()> {
-    let said = make(shape).with_context(|| shape.to_owned())?;
+/// Says that all mappings are made, and what the test must know.
+pub(crate) fn say_ready(said: &str) -> Result<()> {
     // Has its buffer allocated, which may take a mapping: who is told has all of them.
     let _ = stdin();
     println!("ready {said}");
-    stdout().flush()?;
+    Ok(stdout().flush()?)
+}
+
+/// Makes the mappings of `shape`, says `ready` and what the test must know, and waits.
+pub fn run(shape: &str) -> Result<()> {
+    let said = make(shape).with_context(|| shape.to_owned())?;
+    say_ready(&said)?;
     match shape {
         _ if shape == "exec" || shape.starts_with("exec-vmas-") => {
             wait()?;

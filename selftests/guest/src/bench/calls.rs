@@ -2,7 +2,11 @@
 
 //! Single calls on files that are open already. The instructions are given for a call.
 
-use super::{contenders::Run, subject::Subject};
+use super::{
+    contenders::Run,
+    listings::{NAME, NO_NAMES},
+    subject::Subject,
+};
 use crate::{
     query,
     raw::{Lockless, MAPS, position_of},
@@ -14,8 +18,6 @@ use std::{fs::File, hint::black_box, os::unix::fs::FileExt};
 
 /// Calls that are measured as one.
 const CALLS: usize = 1000;
-/// Bytes of the longest name, and the NUL behind it.
-const NAME: usize = 4096;
 /// Bytes of a read that returns one mapping.
 const BUFFER: usize = MAPS_LOCKLESS_MIN_BUFFER as usize;
 
@@ -42,8 +44,7 @@ fn ask(subject: &Subject, name_size: usize) -> Result<Run> {
 
 /// A read of what maps_lockless has at an address, neither names nor what else is known of files.
 pub fn lockless(subject: &Subject) -> Result<Run> {
-    let fields = MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_OFFSET;
-    find(subject, fields)
+    find(subject, NO_NAMES)
 }
 
 /// The same with all that maps shows.

@@ -14,10 +14,10 @@ use std::{fs::File, hint::black_box, io::Read, mem};
 /// Bytes of a read.
 const BUFFER: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// Bytes of the longest name, and the NUL behind it.
-const NAME: usize = 4096;
+pub(super) const NAME: usize = 4096;
 
 /// What is asked for beside what a request names none of: neither names nor files.
-const NO_NAMES: u64 =
+pub(super) const NO_NAMES: u64 =
     MAPS_LOCKLESS_FIELD_RANGE | MAPS_LOCKLESS_FIELD_FLAGS | MAPS_LOCKLESS_FIELD_OFFSET;
 const CODE: u64 = MAPS_LOCKLESS_VMA_EXEC | MAPS_LOCKLESS_VMA_FILE;
 

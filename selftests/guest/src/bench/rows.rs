@@ -6,16 +6,10 @@ use super::{
     contenders::{CONTENDERS, Contender, Group},
     files,
 };
-use crate::shapes::PAGE;
+use crate::shapes::{PAGE, say_ready};
 use anyhow::{Context, Error, Result};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use std::{
-    fmt,
-    fs::File,
-    io::{Write, stdin, stdout},
-    num::NonZeroUsize,
-    str::FromStr,
-};
+use std::{fmt, fs::File, io::stdin, num::NonZeroUsize, str::FromStr};
 
 /// A row of the table: a kind of process, and how many VMAs are made of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +147,8 @@ pub fn become_process(argument: &str) -> Option<Result<()>> {
 fn rest_as(row: &str) -> Result<()> {
     let row: Row = row.parse()?;
     make(row)?;
-    // Has its buffer allocated, which may take a mapping: who is told has all of them.
-    let mut lines = stdin().lines();
-    println!("ready");
-    stdout().flush()?;
-    lines.next().transpose()?;
+    say_ready("")?;
+    stdin().lines().next().transpose()?;
     Ok(())
 }
 

@@ -275,39 +275,31 @@ fn by_range() -> Result<()> {
 fn by_number() -> Result<()> {
     let target = Target::start("vmas-1000")?;
     let whole = Lockless::open(target.pid())?.fields()?;
-    for max_records in [1, 2, 7, 1000, u32::MAX] {
-        let request = maps_lockless_request {
-            max_records,
-            ..MAPS
-        };
-        let mut file = Lockless::with_request(target.pid(), request)?;
-        let mut all = Vec::new();
-        for owned in file.batches(MAX)? {
-            let vmas = owned.vmas()?;
-            let count = vmas.len() as u32;
-            ensure!(count <= max_records);
-            let limited = owned.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT;
-            ensure!(limited == (count == max_records && !owned.is_final()));
-            all.extend(vmas.iter().map(|vma| (vma.fields.start, vma.fields.end)));
+    // The last mapping is in no maple tree, and counts as well where flags select. These select all.
+    for vma_flags_any in [0, MAPS_LOCKLESS_VMA_MAYREAD | MAPS_LOCKLESS_VMA_EXEC] {
+        for max_records in [1, 2, 3, 7, 1000, u32::MAX] {
+            let request = maps_lockless_request {
+                vma_flags_any,
+                max_records,
+                ..MAPS
+            };
+            let mut file = Lockless::with_request(target.pid(), request)?;
+            let mut all = Vec::new();
+            for owned in file.batches(MAX)? {
+                let vmas = owned.vmas()?;
+                let count = vmas.len() as u32;
+                ensure!(count <= max_records, "{count} records");
+                let limited = owned.header()?.end_reason == MAPS_LOCKLESS_END_LIMIT;
+                ensure!(limited == (count == max_records && !owned.is_final()));
+                all.extend(vmas.iter().map(|vma| (vma.fields.start, vma.fields.end)));
+            }
+            ensure!(
+                all == true_ranges(&whole),
+                "{max_records} of {vma_flags_any:#x}"
+            );
+            let selected = file.batch_at(MIN, 0)?.batch()?.is_selected();
+            ensure!(selected == (vma_flags_any != 0));
         }
-        ensure!(all == true_ranges(&whole), "{max_records}");
-        ensure!(!file.batch_at(MIN, 0)?.batch()?.is_selected());
-    }
-    // The last mapping is in no maple tree, and counts as well where flags select.
-    for max_records in [1, 2, 3] {
-        let request = maps_lockless_request {
-            vma_flags_any: MAPS_LOCKLESS_VMA_MAYREAD | MAPS_LOCKLESS_VMA_EXEC,
-            max_records,
-            ..MAPS
-        };
-        let mut file = Lockless::with_request(target.pid(), request)?;
-        let mut all = Vec::new();
-        for owned in file.batches(MAX)? {
-            let vmas = owned.vmas()?;
-            ensure!(vmas.len() as u32 <= max_records, "{} records", vmas.len());
-            all.extend(vmas.iter().map(|vma| (vma.fields.start, vma.fields.end)));
-        }
-        ensure!(all == true_ranges(&whole), "{max_records}, selected");
     }
     // A point lookup: one mapping, its true range, and no more work than that.
     let file = Lockless::with_request(
