@@ -15,13 +15,14 @@ use maps_lockless::{
     decode::{Batch, Record},
     wire::*,
 };
-use std::os::unix::fs::FileExt;
+use std::{mem, os::unix::fs::FileExt};
 
 const MAX: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
 /// The lookups of one section, and of one read, as the kernel has them.
 const SECTION: usize = 64;
 const READ: usize = 65_536;
-/// The lookups that a path takes the place of, and a build ID.
+/// The lookups that a path in the directory of the one before it takes the place of, another path, and a build ID.
+const NAME: usize = 3;
 const PATH: usize = 8;
 const BUILD_ID: usize = 32;
 /// Batches that are read of each process.
@@ -121,45 +122,67 @@ impl<'a> Traced<'a> {
     }
 }
 
-/// The work of each VMA and gap of a batch, as the kernel counts it. It looks for a path and a build ID
-/// where it tells a file, if it was asked for them.
-fn works(bytes: &[u8]) -> Result<Vec<usize>> {
+/// A VMA or a gap, as the kernel counts its work.
+#[derive(Clone, Debug, Default)]
+struct Lookup {
+    /// The directory of the path that was made for it, if one was.
+    directory: Option<Vec<u8>>,
+    /// Whether a build ID was looked for.
+    build_id: bool,
+}
+
+impl Lookup {
+    /// Its work, in an RCU section in which the path before it had this directory.
+    fn work(&self, before: Option<&[u8]>) -> usize {
+        let path = match self.directory.as_deref() {
+            None => 0,
+            directory if directory == before => NAME,
+            Some(_) => PATH,
+        };
+        1 + path + if self.build_id { BUILD_ID } else { 0 }
+    }
+}
+
+/// What was looked up for a batch. A path and a build ID are looked for where the batch tells a file, if they
+/// were asked for.
+fn lookups(bytes: &[u8]) -> Result<Vec<Lookup>> {
     let batch = Batch::parse(bytes)?;
     let header = batch.header();
-    let of_each_file = [
-        (MAPS_LOCKLESS_FIELD_PATH, PATH),
-        (MAPS_LOCKLESS_FIELD_BUILD_ID, BUILD_ID),
-    ];
-    let of_each_file: usize = of_each_file
-        .iter()
-        .filter(|(field, _)| header.fields_wanted & field != 0)
-        .map(|(_, work)| work)
-        .sum();
-    let mut works = Vec::new();
-    let (mut end, mut of_file) = (header.begin, 0);
+    let wanted = |field| header.fields_wanted & field != 0;
+    let mut lookups = Vec::new();
+    let (mut end, mut of_file) = (header.begin, Lookup::default());
     for record in batch.records() {
         match record? {
-            Record::File(_) => of_file += of_each_file,
+            Record::File(file) => {
+                let directory = file.path.iter().rposition(|byte| *byte == b'/');
+                of_file = Lookup {
+                    directory: directory
+                        .filter(|_| wanted(MAPS_LOCKLESS_FIELD_PATH))
+                        .map(|slash| file.path[..slash].to_vec()),
+                    build_id: wanted(MAPS_LOCKLESS_FIELD_BUILD_ID),
+                };
+            }
             Record::Vma(vma) => {
                 // The one in no maple tree is not looked up. What is before it is the end of the tree.
-                works.extend((vma.fields.start > end).then_some(1));
-                works.push(1 + of_file);
-                (end, of_file) = (vma.fields.end, 0);
+                lookups.extend((vma.fields.start > end).then(Lookup::default));
+                lookups.push(mem::take(&mut of_file));
+                end = vma.fields.end;
             }
             record => bail!("a process that rests, and {record:?}"),
         }
     }
-    Ok(works)
+    Ok(lookups)
 }
 
-/// How many sections this work takes.
-fn sections_for(works: &[usize]) -> usize {
-    let (mut sections, mut left) = (0, 0_usize);
-    for work in works {
+/// How many sections these take.
+fn sections_for<'a>(lookups: impl IntoIterator<Item = &'a Lookup>) -> usize {
+    let (mut sections, mut left, mut before) = (0, 0_usize, None);
+    for lookup in lookups {
         if left == 0 {
-            (sections, left) = (sections + 1, SECTION);
+            (sections, left, before) = (sections + 1, SECTION, None);
         }
-        left = left.saturating_sub(*work);
+        left = left.saturating_sub(lookup.work(before));
+        before = lookup.directory.as_deref().or(before);
     }
     sections
 }
@@ -182,16 +205,16 @@ impl Seen {
         buffer: &mut [u8],
     ) -> Result<()> {
         let (len, mut sections) = traced.read(file, address, buffer)?;
-        let mut works = works(&buffer[..len])?;
+        let mut lookups = lookups(&buffer[..len])?;
         // The VMA that found no room has no record.
-        let expected = sections_for(&works)..={
-            works.push(1);
-            sections_for(&works)
+        let expected = sections_for(&lookups)..={
+            lookups.push(Lookup::default());
+            sections_for(&lookups)
         };
         ensure!(
             expected.contains(&sections.len()),
             "{} VMAs and gaps in {} sections, not in {expected:?}",
-            works.len(),
+            lookups.len(),
             sections.len()
         );
         self.sections += sections.len();
@@ -270,11 +293,23 @@ fn sections_stay() -> Result<()> {
 }
 
 fn by_work() -> Result<()> {
-    let target = Target::start("build-ids")?;
     let trace = Trace::new(&FUNCTIONS, &[])?;
-    let traced = Traced::new(&trace, target.pid())?;
-    let file = Lockless::with_request(target.pid(), ALL)?;
-    let mut buffer = vec![0xaa; SMALL];
+    for (shape, request, size) in [("build-ids", ALL, SMALL), ("files-200", MAPS, 8 * SMALL)] {
+        by_work_of(&trace, shape, request, size).context(shape)?;
+    }
+    Ok(())
+}
+
+fn by_work_of(
+    trace: &Trace,
+    shape: &str,
+    request: maps_lockless_request,
+    size: usize,
+) -> Result<()> {
+    let target = Target::start(shape)?;
+    let traced = Traced::new(trace, target.pid())?;
+    let file = Lockless::with_request(target.pid(), request)?;
+    let mut buffer = vec![0xaa; size];
     let mut micros: Vec<f64> = Vec::new();
     let (mut address, mut early) = (0, 0);
     loop {
@@ -284,23 +319,31 @@ fn by_work() -> Result<()> {
         if batch.is_final() {
             break;
         }
-        let works = works(&buffer[..len])?;
+        let lookups = lookups(&buffer[..len])?;
         // What is behind the last record, and what found no room.
-        let expected = sections_for(&works)..={
-            let behind = [1, 1 + PATH + BUILD_ID, 1];
-            sections_for(&[&works[..], &behind[..]].concat())
-        };
+        let behind = [
+            Lookup::default(),
+            Lookup {
+                directory: Some(Vec::new()),
+                build_id: request.fields_wanted & MAPS_LOCKLESS_FIELD_BUILD_ID != 0,
+            },
+            Lookup::default(),
+        ];
+        let expected = sections_for(&lookups)..=sections_for(lookups.iter().chain(&behind));
         ensure!(
             expected.contains(&sections.len()),
-            "{works:?} in {} sections, not in {expected:?}",
+            "{lookups:?} in {} sections, not in {expected:?}",
             sections.len()
         );
-        early += sections.len().saturating_sub(works.len().div_ceil(SECTION));
+        early += sections
+            .len()
+            .saturating_sub(lookups.len().div_ceil(SECTION));
         micros.append(&mut sections);
     }
     micros.sort_by(f64::total_cmp);
     println!(
-        "# {} sections, of which {early} were ended by paths and build IDs; traced, the longest takes {:.0} µs",
+        "# {shape}: {} sections, of which {early} were ended by paths and build IDs; traced, the longest takes \
+         {:.0} µs",
         micros.len(),
         micros.last().context("no section")?,
     );

@@ -152,9 +152,11 @@ fn padded(bytes: &[u8]) -> usize {
 /// Writes bytes and their padding. Returns the room that is behind.
 fn put<'r>(room: &'r mut [u8], bytes: &[u8]) -> &'r mut [u8] {
     let (own, behind) = room.split_at_mut(padded(bytes));
-    let (own, padding) = own.split_at_mut(bytes.len());
-    own.copy_from_slice(bytes);
-    padding.fill(0);
+    // The padding is within the last word.
+    if let Some(last) = own.last_chunk_mut::<8>() {
+        *last = [0; 8];
+        own[..bytes.len()].copy_from_slice(bytes);
+    }
     behind
 }
 

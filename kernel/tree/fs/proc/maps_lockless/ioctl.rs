@@ -6,6 +6,7 @@ use super::wire::*;
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
+    transmute::AsBytes,
     uaccess::{UserPtr, UserSlice},
 };
 
@@ -33,7 +34,8 @@ impl Argument {
             at,
             size: size as usize,
         };
-        if size > PAGE_SIZE as u64 || !argument.is_zero_behind(ours)? {
+        let is_longer = size > ours as u64;
+        if is_longer && (size > PAGE_SIZE as u64 || !argument.is_zero_behind(ours)?) {
             UserSlice::new(at, size_of::<u64>())
                 .writer()
                 .write(&(ours as u64))?;
@@ -42,6 +44,7 @@ impl Argument {
         Ok(argument)
     }
 
+    #[cold]
     fn is_zero_behind(&self, ours: usize) -> Result<bool> {
         let rest = self.size.saturating_sub(ours);
         let mut reader = UserSlice::new(self.at.wrapping_byte_add(ours), rest).reader();
@@ -67,9 +70,19 @@ impl Argument {
         Ok(request)
     }
 
-    /// Writes the struct, as much as there is room for. The size stays, and what is behind our part
-    /// is zero already.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result {
+    /// Writes the struct, as much as there is room for. Its size stays as user space has it, and
+    /// what is behind our part is zero already.
+    #[inline]
+    pub(crate) fn write<T: AsBytes>(&self, value: &T) -> Result {
+        if self.size == size_of::<T>() {
+            // It has this size in it.
+            return UserSlice::new(self.at, self.size).writer().write(value);
+        }
+        self.write_behind_size(value.as_bytes())
+    }
+
+    #[cold]
+    fn write_behind_size(&self, bytes: &[u8]) -> Result {
         let end = self.size.min(bytes.len());
         let begin = size_of::<u64>().min(end);
         UserSlice::new(self.at.wrapping_byte_add(begin), end - begin)

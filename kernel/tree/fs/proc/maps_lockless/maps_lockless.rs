@@ -41,6 +41,7 @@ use kernel::{
         atomic::{Atomic, Relaxed},
         SpinLock,
     },
+    transmute::AsBytes,
     types::ForeignOwnable,
     uaccess::{UserPtr, UserSlice, UserSliceWriter},
 };
@@ -51,11 +52,19 @@ use wire::*;
 /// The letter of the ioctl(2)s of procfs.
 const PROCFS_IOCTL_MAGIC: u32 = b'f' as u32;
 
+// SAFETY: It has no padding and no `UnsafeCell`, as its `IntoBytes` and `Immutable` show.
+unsafe impl AsBytes for maps_lockless_request {}
+
+// SAFETY: As above.
+unsafe impl AsBytes for maps_lockless_state {}
+
 /// An open file.
 #[pin_data]
 struct OpenFile {
     /// The address space that the process had when the file was opened, if it had one.
     mm: Option<ARef<Mm>>,
+    /// The number of the reader's request, for who needs nothing else of it.
+    request: Atomic<u64>,
     /// Held to copy it in or out. Only readers through the same open file meet here.
     #[pin]
     reader: SpinLock<Reader>,
@@ -104,13 +113,15 @@ impl OpenFile {
         asked.vma_flags_supported = flags::SUPPORTED;
         let Ok(mut request) = request else {
             // Tells why.
-            argument.write(asked.as_bytes())?;
+            argument.write(&asked)?;
             return request.map(|_| ());
         };
         request.number = LAST_REQUEST.fetch_add(1, Relaxed) + 1;
         asked.request = request.number;
-        argument.write(asked.as_bytes())?;
-        self.reader.lock().request = request;
+        argument.write(&asked)?;
+        let mut reader = self.reader.lock();
+        reader.request = request;
+        self.request.store(request.number, Relaxed);
         Ok(())
     }
 
@@ -122,15 +133,15 @@ impl OpenFile {
         let mut told = request.to_uapi();
         told.fields_supported = request::supported_fields();
         told.vma_flags_supported = flags::SUPPORTED;
-        argument.write(told.as_bytes())
+        argument.write(&told)
     }
 
     /// Tells the state of the address space.
     fn get_state(&self, at: UserPtr) -> Result {
         const OURS: usize = size_of::<maps_lockless_state>();
         let argument = Argument::new(at, MAPS_LOCKLESS_STATE_SIZE_VER0, OURS)?;
-        let request = self.reader.lock().request;
-        argument.write(walk::state(self.mm.as_deref(), &request).as_bytes())
+        let request = self.request.load(Relaxed);
+        argument.write(&walk::state(self.mm.as_deref(), request))
     }
 }
 
@@ -147,6 +158,7 @@ pub unsafe extern "C" fn maps_lockless_open(mm: *mut bindings::mm_struct) -> *mu
     let file = KBox::pin_init(
         pin_init!(OpenFile {
             mm,
+            request: Atomic::new(Request::MAPS.number),
             reader <- new_spinlock!(Reader {
                 request: Request::MAPS,
                 spare: None,

@@ -143,6 +143,7 @@ impl Request {
     /// What user space would send to get this one.
     pub(crate) fn to_uapi(self) -> maps_lockless_request {
         maps_lockless_request {
+            size: size_of::<maps_lockless_request>() as u64,
             fields_wanted: self.fields,
             vma_flags_all: self.all.to_uapi(),
             vma_flags_any: self.any.to_uapi(),

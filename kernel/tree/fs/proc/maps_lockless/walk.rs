@@ -16,7 +16,7 @@ use super::{
 };
 use core::mem::MaybeUninit;
 use kernel::{
-    fs::{BuildId, MappedFile, UserPaths, BUILD_ID_MAX},
+    fs::{BuildId, MappedFile, UserPath, UserPaths, BUILD_ID_MAX},
     mm::{
         lockless::{
             task_size_max, FileId, LabelBounds, Leaf, LocklessVmas, Lookup, ProvedVma, Wanted,
@@ -36,7 +36,9 @@ use kernel::{
 
 /// An RCU section ends after this much work: a VMA or a gap that is looked up is 1,
 const SECTION_WORK: usize = 64;
-/// a path that is resolved,
+/// a path in the directory of the one before it,
+const NAME_WORK: usize = 3;
+/// another path,
 const PATH_WORK: usize = 8;
 /// and a build ID that is looked for.
 const BUILD_ID_WORK: usize = 32;
@@ -222,12 +224,13 @@ fn new_header(mm: Option<&Mm>, request: &Request) -> maps_lockless_batch {
 }
 
 /// Tells the state of an address space, without a look at its VMAs and without a reference to its
-/// users.
-pub(crate) fn state(mm: Option<&Mm>, request: &Request) -> maps_lockless_state {
+/// users. `request` is the number of the caller's request.
+pub(crate) fn state(mm: Option<&Mm>, request: u64) -> maps_lockless_state {
     let mut state = maps_lockless_state {
+        size: size_of::<maps_lockless_state>() as u64,
         status: MAPS_LOCKLESS_STATUS_NO_MM,
         page_size: PAGE_SIZE as u32,
-        request: request.number,
+        request,
         fields_supported: supported_fields(),
         vma_flags_supported: flags::SUPPORTED,
         ..Default::default()
@@ -428,14 +431,10 @@ impl Walk<'_, '_> {
         section: &mut Section<'_>,
         leaf: &mut Leaf,
     ) -> Result<Option<usize>, Stop> {
-        let want = Want {
-            request: self.request,
-            files: self.files,
-        };
         let most_wanted = self.mappings_left() as usize;
         let most = self.most();
         let vmas = &section.vmas;
-        let Some(settled) = vmas.settled(self.cursor, most, most_wanted, &want, leaf) else {
+        let Some(settled) = vmas.settled(self.cursor, most, most_wanted, &self.want(), leaf) else {
             self.is_disturbed = true;
             return Err(Stop::Changing);
         };
@@ -479,12 +478,8 @@ impl Walk<'_, '_> {
         section: &mut Section<'_>,
         leaf: &mut Leaf,
     ) -> Result<Option<usize>, Stop> {
-        let want = Want {
-            request: self.request,
-            files: self.files,
-        };
         self.work += 1;
-        match section.vmas.changing(self.cursor, &want, leaf) {
+        match section.vmas.changing(self.cursor, &self.want(), leaf) {
             Lookup::Nothing(end) => Ok(end),
             Lookup::Unknown(end) => Ok(self.list_unknown(end)?),
             Lookup::Vma { vma, file, stable } => {
@@ -512,6 +507,14 @@ impl Walk<'_, '_> {
                 self.push(start, self.cursor.max(start), end, withheld, &[])?;
                 Ok(Some(end))
             }
+        }
+    }
+
+    #[inline]
+    fn want(&self) -> Want<'_> {
+        Want {
+            request: self.request,
+            files: self.files,
         }
     }
 
@@ -543,6 +546,20 @@ impl Walk<'_, '_> {
         Ok(Some(end))
     }
 
+    /// A record with what all mappings have. The caller adds the range.
+    #[inline(always)]
+    fn record(&mut self, vm_flags: vm_flags_t, flags: u32) -> maps_lockless_vma {
+        let told = self.flags.told(vm_flags, self.request);
+        maps_lockless_vma {
+            valid: self.always.valid,
+            flags,
+            page_shift: self.always.page_shift,
+            pkey: told.pkey,
+            vma_flags: told.vma_flags,
+            ..Default::default()
+        }
+    }
+
     /// Makes a record of a VMA that maps no file and has no name but `kind`. What is below `from`
     /// is listed already.
     #[inline(always)]
@@ -553,15 +570,9 @@ impl Walk<'_, '_> {
         kind: u16,
         flags: u32,
     ) -> Result<(), Full> {
-        let told = self.flags.told(vma.flags(), self.request);
         let record = maps_lockless_vma {
-            valid: self.always.valid,
-            flags,
             name_kind: kind,
-            page_shift: self.always.page_shift,
-            pkey: told.pkey,
-            vma_flags: told.vma_flags,
-            ..Default::default()
+            ..self.record(vma.flags(), flags)
         };
         self.push(vma.start(), from, vma.end(), record, &[])
     }
@@ -580,15 +591,7 @@ impl Walk<'_, '_> {
         if vma.is_plain() {
             return Ok(self.list_plain(vma, from, self.label(start, end), flags)?);
         }
-        let told = self.flags.told(vma.flags(), self.request);
-        let mut record = maps_lockless_vma {
-            valid: self.always.valid,
-            flags,
-            page_shift: self.always.page_shift,
-            pkey: told.pkey,
-            vma_flags: told.vma_flags,
-            ..Default::default()
-        };
+        let mut record = self.record(vma.flags(), flags);
         let mark = self.batch.mark();
         if let Some((id, pgoff)) = vma.file() {
             record.valid |= self.always.valid_of_file;
@@ -746,9 +749,13 @@ impl Walk<'_, '_> {
         }
         let mut path = &[][..];
         if asked(MAPS_LOCKLESS_FIELD_PATH) {
-            self.work += PATH_WORK;
-            match section.paths.path(file) {
-                Ok(bytes) => {
+            let found = section.paths.path(file);
+            self.work += match found {
+                Ok(UserPath { walked: false, .. }) => NAME_WORK,
+                _ => PATH_WORK,
+            };
+            match found {
+                Ok(UserPath { bytes, .. }) => {
                     record.valid |= MAPS_LOCKLESS_FIELD_PATH;
                     path = bytes;
                 }
@@ -768,14 +775,7 @@ impl Walk<'_, '_> {
         }) else {
             return Ok(());
         };
-        let told = self.flags.told(gate.flags, self.request);
-        let mut record = maps_lockless_vma {
-            valid: self.always.valid,
-            page_shift: self.always.page_shift,
-            vma_flags: told.vma_flags,
-            pkey: told.pkey,
-            ..Default::default()
-        };
+        let mut record = self.record(gate.flags, 0);
         let mut name = &[][..];
         if let Some(given) = gate.name.filter(|_| self.always.names) {
             record.name_kind = MAPS_LOCKLESS_NAME_SPECIAL;

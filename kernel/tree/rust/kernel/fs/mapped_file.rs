@@ -76,8 +76,17 @@ pub struct UserPaths<'a> {
     _rcu: PhantomData<&'a rcu::Guard>,
 }
 
+/// A file's path.
+pub struct UserPath<'a> {
+    /// Its bytes, without NUL.
+    pub bytes: &'a [u8],
+    /// Whether it was made from the root on, for its directory was not that of the path before it.
+    pub walked: bool,
+}
+
 impl<'a> UserPaths<'a> {
     /// Paths have room in `buf`.
+    #[inline]
     pub fn new(buf: &'a mut [MaybeUninit<u8>], _rcu: &'a rcu::Guard) -> Self {
         Self {
             buf,
@@ -90,7 +99,8 @@ impl<'a> UserPaths<'a> {
     /// mark where the file was unlinked.
     ///
     /// Does not sleep. Fails with `ENAMETOOLONG` where the buffer is too short.
-    pub fn path(&mut self, file: &MappedFile) -> Result<&[u8]> {
+    pub fn path(&mut self, file: &MappedFile) -> Result<UserPath<'_>> {
+        let walks = self.dir.walks;
         let size = i32::try_from(self.buf.len()).unwrap_or(i32::MAX);
         // SAFETY: By the type invariants the file has a reference, and a file owns its path. `buf`
         // may be written for `size` bytes. `dir` began as zeroes in this RCU section, and is of
@@ -103,8 +113,11 @@ impl<'a> UserPaths<'a> {
                 &mut self.dir,
             )
         })?;
-        // SAFETY: The function has written so many bytes to the beginning of the buffer.
-        Ok(unsafe { slice::from_raw_parts(self.buf.as_ptr().cast(), len) })
+        Ok(UserPath {
+            // SAFETY: The function has written so many bytes to the beginning of the buffer.
+            bytes: unsafe { slice::from_raw_parts(self.buf.as_ptr().cast(), len) },
+            walked: self.dir.walks != walks,
+        })
     }
 }
 

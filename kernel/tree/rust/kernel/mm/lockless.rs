@@ -375,6 +375,7 @@ impl<'rcu> LocklessVmas<'rcu> {
         file.filter(|_| self.free_seq() == vma.copy.freed)
     }
 
+    #[inline]
     fn free_seq_acquire(&self) -> usize {
         // SAFETY: The field is valid for as long as the mm is borrowed. C code writes it by
         // `smp_store_release()`.
@@ -468,6 +469,7 @@ pub fn task_size_max() -> usize {
 
 impl MmWithUser {
     /// Returns what tells the heap and the stack from other mappings, at this moment.
+    #[inline]
     pub fn label_bounds(&self) -> LabelBounds {
         let mm = self.as_raw();
         // SAFETY: The fields are valid as `self` is a reference. They may change at any time:
@@ -506,6 +508,7 @@ impl MmWithUser {
 
 impl super::Mm {
     /// Whether a task uses the address space, at this moment.
+    #[inline]
     pub fn has_users(&self) -> bool {
         // SAFETY: The field, an `atomic_t`, is valid as `self` is a reference.
         let users = unsafe {
@@ -515,6 +518,7 @@ impl super::Mm {
     }
 
     /// Returns the number of VMAs at about this moment.
+    #[inline]
     pub fn map_count(&self) -> u32 {
         // SAFETY: The field is valid as `self` is a reference. It may change at any time: volatile,
         // as `READ_ONCE()`.
@@ -524,6 +528,7 @@ impl super::Mm {
     }
 
     /// Returns a number that no other address space has had since boot. The first call gives it.
+    #[inline]
     pub fn maps_id(&self) -> u64 {
         static LAST: Atomic<i64> = Atomic::new(0);
 
@@ -550,6 +555,7 @@ impl super::Mm {
     ///
     /// What is loaded later is at least as new as the count. To bound what was loaded earlier, call
     /// `smp_mb(Read)` first.
+    #[inline]
     pub fn maps_change_seq(&self) -> u64 {
         // SAFETY: The field is valid as `self` is a reference. C code writes it by `WRITE_ONCE()`.
         let seq = unsafe {
