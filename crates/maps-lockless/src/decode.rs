@@ -7,6 +7,7 @@
 //!
 //! `docs/abi.md` describes the format.
 
+mod common;
 mod mappings;
 
 #[cfg(feature = "std")]
@@ -453,10 +454,16 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Where the next record begins.
+    #[inline]
+    fn at(&self) -> usize {
+        self.batch.len() - self.rest.len()
+    }
+
     /// Steps over the next record.
     #[inline]
     fn step(&mut self) -> Option<Result<Raw<'a>, DecodeError>> {
-        let at = self.batch.len() - self.rest.len();
+        let at = self.at();
         let raw = match (self.left, self.rest.len()) {
             (0, 0) => return None,
             (0, _) | (_, 0) => error(at, DecodeErrorKind::BadCount),

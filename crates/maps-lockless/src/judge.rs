@@ -111,6 +111,14 @@ pub struct BatchEvidence {
 impl BatchEvidence {
     /// The evidence of a batch. What cannot be decoded of it counts as unknown.
     pub fn new(batch: &decode::Batch<'_>) -> Self {
+        Self {
+            unknown: batch.unknown().next().is_some(),
+            ..Self::of_header(batch)
+        }
+    }
+
+    /// The evidence of a batch, as if no range were unknown.
+    pub(crate) fn of_header(batch: &decode::Batch<'_>) -> Self {
         let header = batch.header();
         Self {
             first: batch.is_first(),
@@ -122,7 +130,7 @@ impl BatchEvidence {
             mm_id: header.mm_id,
             seq_begin: header.seq_begin,
             seq_end: header.seq_end,
-            unknown: batch.unknown().next().is_some(),
+            unknown: false,
         }
     }
 
@@ -195,6 +203,12 @@ impl Judge {
         self.moved |= batch.moved() || batch.unknown;
         self.next = (!batch.last).then_some(batch.next);
         self.completeness = Some(batch.completeness());
+    }
+
+    /// Notes that a range of a batch that was taken already is unknown.
+    #[cfg(feature = "std")]
+    pub(crate) fn add_unknown(&mut self) {
+        self.moved = true;
     }
 
     /// Notes that what is listed of these addresses may be of different moments.

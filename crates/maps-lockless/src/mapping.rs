@@ -339,6 +339,16 @@ impl<'a> MappingRef<'a> {
         }
     }
 
+    /// Makes it the mapping of another file, whose name it has.
+    #[inline]
+    pub(crate) fn set_file(&mut self, file: &MappedFile<'a>) {
+        self.device = file.device;
+        self.inode = file.inode;
+        self.deleted = file.deleted;
+        self.name = file.name;
+        self.build_id = file.build_id;
+    }
+
     /// A copy that owns its bytes.
     pub fn to_owned(&self) -> Mapping {
         Mapping {

@@ -89,6 +89,14 @@ impl<'a> NameRef<'a> {
         }
     }
 
+    /// Whether a mapping of a file is called as [`NameRef::of_file`] tells, by its record.
+    #[inline]
+    pub(crate) fn is_of_file(fields: &wire::maps_lockless_vma) -> bool {
+        use wire::*;
+
+        fields.valid & MAPS_LOCKLESS_FIELD_NAME == 0 || fields.name_kind == MAPS_LOCKLESS_NAME_NONE
+    }
+
     /// What a mapping of a file is called that has no name of its own: the path, if it is known.
     #[inline]
     pub(crate) fn of_file(file: &decode::File<'a>) -> Self {

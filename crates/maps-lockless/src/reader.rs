@@ -7,7 +7,11 @@ use crate::{
     decode::{self, Decoder},
     file::NamedFile,
     request::Selection,
-    source::{lockless::Lockless, query::Query, text::Text},
+    source::{
+        lockless::{AllKnown, Lockless},
+        query::Query,
+        text::Text,
+    },
     text,
 };
 use core::ops::Range;
@@ -43,7 +47,10 @@ pub struct Batch<'a> {
 
 #[derive(Debug)]
 enum Part<'a> {
-    Lockless(decode::Batch<'a>),
+    Lockless {
+        batch: decode::Batch<'a>,
+        all_known: &'a AllKnown,
+    },
     Query(MappingRef<'a>),
     Text {
         lines: text::Lines<'a>,
@@ -115,7 +122,7 @@ impl Reader {
     #[must_use]
     pub fn with_buffer(mut self, buffer: Vec<u8>) -> Self {
         match &mut self.source {
-            Open::Lockless(lockless) => lockless.buf = buffer,
+            Open::Lockless(lockless) => lockless.set_buffer(buffer),
             Open::Query(query) => query.name = buffer,
             Open::Text(text) => text.set_buffer(buffer),
         }
@@ -125,7 +132,7 @@ impl Reader {
     /// The buffer that was read into, for another reader. What it holds means nothing.
     pub fn into_buffer(self) -> Vec<u8> {
         match self.source {
-            Open::Lockless(lockless) => lockless.buf,
+            Open::Lockless(lockless) => lockless.into_buffer(),
             Open::Query(query) => query.name,
             Open::Text(text) => text.buf,
         }
@@ -146,9 +153,12 @@ impl Reader {
     /// A batch may be without mappings.
     pub fn next_batch(&mut self) -> Result<Option<Batch<'_>>, Error> {
         Ok(match &mut self.source {
-            Open::Lockless(lockless) => lockless.next()?.map(|(batch, path)| Batch {
-                part: Part::Lockless(batch),
-                path,
+            Open::Lockless(lockless) => lockless.next()?.map(|read| Batch {
+                part: Part::Lockless {
+                    batch: read.batch,
+                    all_known: read.all_known,
+                },
+                path: read.path,
             }),
             Open::Query(query) => query.next()?.map(|(mapping, path)| Batch {
                 part: Part::Query(mapping),
@@ -171,7 +181,7 @@ impl Reader {
     /// Whether what was read up to the end is all. [`None`] before the end.
     pub fn completeness(&self) -> Option<Completeness> {
         match &self.source {
-            Open::Lockless(lockless) => lockless.is_at_end().then(|| lockless.judge.completeness()),
+            Open::Lockless(lockless) => lockless.is_at_end().then(|| lockless.completeness()),
             Open::Query(_) | Open::Text(_) => Some(Completeness::Unknown),
         }
     }
@@ -184,7 +194,7 @@ impl Reader {
     /// What judges what was read so far.
     pub(crate) fn judge(&self) -> Judge {
         match &self.source {
-            Open::Lockless(lockless) => lockless.judge.clone(),
+            Open::Lockless(lockless) => lockless.judge(),
             Open::Query(_) | Open::Text(_) => Judge::default(),
         }
     }
@@ -267,7 +277,7 @@ struct Mappings<'a, 'p, T> {
 
 /// The mappings of a part.
 enum Mapped<'a, T> {
-    Lockless(Decoder<'a>),
+    Lockless(Decoder<'a>, &'a AllKnown),
     Query(Option<MappingRef<'a>>),
     /// What the lines tell, and their numbers.
     Text(T),
@@ -282,9 +292,13 @@ where
     #[inline(never)]
     fn read(&mut self) -> Result<bool, Error> {
         let mapping = match &mut self.part {
-            Mapped::Lockless(decoder) => {
+            Mapped::Lockless(decoder, all_known) => {
                 let more = decoder.decode(&mut self.last);
-                return more.map_err(|error| Error::format(self.path, error));
+                let more = more.map_err(|error| Error::format(self.path, error))?;
+                if !more && decoder.all_known {
+                    all_known.set();
+                }
+                return Ok(more);
             }
             Mapped::Query(mapping) => mapping.take(),
             Mapped::Text(lines) => match lines.next() {
@@ -311,17 +325,15 @@ where
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let reused = match &mut self.part {
-            Mapped::Lockless(decoder) => decoder.reuse(&mut self.last),
+            Mapped::Lockless(decoder, _) => decoder.reuse(&mut self.last),
             Mapped::Query(_) | Mapped::Text(_) => false,
         };
-        if !reused {
-            match self.read() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
-            }
+        // In one place, so that it is copied once.
+        match if reused { Ok(true) } else { self.read() } {
+            Ok(true) => Some(Ok(self.last)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
         }
-        Some(Ok(self.last))
     }
 }
 
@@ -330,7 +342,9 @@ impl<'a> Batch<'a> {
     pub fn mappings(&self) -> impl Iterator<Item = Result<MappingRef<'a>, Error>> + use<'a, '_> {
         Mappings {
             part: match &self.part {
-                Part::Lockless(batch) => Mapped::Lockless(Decoder::new(batch)),
+                Part::Lockless { batch, all_known } => {
+                    Mapped::Lockless(Decoder::new(batch), all_known)
+                }
                 Part::Query(mapping) => Mapped::Query(Some(*mapping)),
                 Part::Text {
                     lines,
@@ -360,7 +374,7 @@ impl<'a> Batch<'a> {
     /// The batch as the kernel gave it, with its evidence. Of [`Source::Lockless`] alone.
     pub fn raw(&self) -> Option<&decode::Batch<'a>> {
         match &self.part {
-            Part::Lockless(batch) => Some(batch),
+            Part::Lockless { batch, .. } => Some(batch),
             Part::Query(_) | Part::Text { .. } => None,
         }
     }

@@ -4,7 +4,7 @@
 
 mod build;
 
-use build::{Builder, FILE, HEADER, OF_FILE, PAGE, VMA, page, page_of, whole_file};
+use build::{Builder, FILE, HEADER, OF_FILE, OF_VMA, PAGE, VMA, page, page_of, whole_file};
 use maps_lockless::{
     BuildId, Device, Mapping, MappingRef, Marks, Name, NameRef, VmaFlags,
     decode::{Batch, DecodeErrorKind, Record, batches},
@@ -348,6 +348,30 @@ fn runs(longer: usize) -> Builder {
     let third = batch.file(whole_file(), b"/third", b"");
     batch.vma(page_of(first, 0x11000), b"");
     batch.vma(page_of(third, 0x12000), b"");
+    // A file of which less is known than of the one before it.
+    let fields = maps_lockless_file {
+        valid: MAPS_LOCKLESS_FIELD_INO,
+        flags: MAPS_LOCKLESS_FILE_PATH_TOO_LONG | MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT,
+        ..whole_file()
+    };
+    let fourth = batch.file(fields, b"", b"");
+    batch.vma(page_of(fourth, 0x13000), b"");
+    // Neither of these is called after its file.
+    for (file, start) in [(first, 0x14000), (second, 0x15000)] {
+        let named = anon(MAPS_LOCKLESS_NAME_ANON_SHMEM, start);
+        batch.vma(maps_lockless_vma { file, ..named }, b"");
+    }
+    // The paths of these are known though their own names are not. They map two files by turns.
+    for (file, start) in [(first, 0x16000), (second, 0x17000), (first, 0x18000)] {
+        let valid = OF_VMA & !MAPS_LOCKLESS_FIELD_NAME;
+        batch.vma(
+            maps_lockless_vma {
+                valid,
+                ..page_of(file, start)
+            },
+            b"",
+        );
+    }
     batch
 }
 
@@ -355,7 +379,7 @@ fn runs(longer: usize) -> Builder {
 fn a_mapping_like_the_last_differs_in_what_its_record_says() {
     let all = mappings(&runs(0).bytes()).unwrap();
     let starts: Vec<_> = all.iter().map(|mapping| mapping.start / PAGE).collect();
-    assert_eq!(starts, Vec::from_iter(1..=18));
+    assert_eq!(starts, Vec::from_iter(1..=24));
     for (mapping, i) in all.iter().zip(1..=2) {
         assert_eq!(mapping.flags.set, MAPS_LOCKLESS_VMA_FILE | i);
         assert_eq!(mapping.offset, Some(i * PAGE));
@@ -377,8 +401,15 @@ fn a_mapping_like_the_last_differs_in_what_its_record_says() {
     assert!(all[11..13].iter().all(|mapping| mapping.pkey == Some(3)));
     assert!(all[13..15].iter().all(|mapping| mapping.marks.withheld));
     let names: Vec<_> = all[15..].iter().map(|mapping| &mapping.name).collect();
-    let (first, third) = (path(b"/first", false), path(b"/third", false));
-    assert_eq!(names, [&first, &first, &third]);
+    let [first, second, third] =
+        [&b"/first"[..], b"/the second", b"/third"].map(|name| path(name, false));
+    let shmem = Name::AnonShmem(Vec::new());
+    assert_eq!(names[..3], [&first, &first, &third]);
+    assert_eq!(names[3..6], [&Name::PathTooLong, &shmem, &shmem]);
+    assert_eq!(names[6..], [&first, &second, &first]);
+    assert_eq!((all[18].device, all[18].deleted), (None, None));
+    assert_eq!(all[18].build_id, BuildId::NotResident);
+    assert_eq!(all[20].build_id, BuildId::Absent);
 }
 
 /// Whatever byte of a record differs from the record before it, the mapping is decoded as it is by itself.

@@ -2,7 +2,7 @@
 
 //! The VMAs of a batch, as every source tells them.
 
-use super::{Batch, Cursor, DecodeError, File, Raw, is_ordered};
+use super::{Batch, Cursor, DecodeError, File, Raw, common::Common, is_ordered};
 use crate::{
     MappingRef,
     mapping::MappedFile,
@@ -11,8 +11,11 @@ use crate::{
         MAPS_LOCKLESS_VMA_FILE, maps_lockless_batch, maps_lockless_vma,
     },
 };
-use core::{iter::FusedIterator, mem::offset_of};
+use core::iter::FusedIterator;
 use zerocopy::transmute;
+
+/// Bytes of a VMA's record as it is known here.
+const VMA: usize = size_of::<maps_lockless_vma>();
 
 /// The VMAs among the records. See [`Batch::mappings`].
 pub(super) struct Mappings<'a> {
@@ -61,6 +64,8 @@ pub(crate) struct Decoder<'a> {
     file: MappedFile<'a>,
     /// Where that record begins. 0: there was none yet.
     file_at: usize,
+    /// Whether each record so far was decoded, and none is of an unknown range.
+    pub(crate) all_known: bool,
 }
 
 impl<'a> Decoder<'a> {
@@ -72,6 +77,7 @@ impl<'a> Decoder<'a> {
             common: Common::NONE,
             file: MappedFile::NONE,
             file_at: 0,
+            all_known: true,
         }
     }
 
@@ -82,6 +88,12 @@ impl<'a> Decoder<'a> {
         if self.reuse(last) {
             return Ok(true);
         }
+        self.decode_apart(last)
+    }
+
+    // What is inlined where mappings are read has to stay small.
+    #[inline(never)]
+    fn decode_apart(&mut self, last: &mut MappingRef<'a>) -> Result<bool, DecodeError> {
         self.decode(last)
     }
 
@@ -89,37 +101,82 @@ impl<'a> Decoder<'a> {
     /// returns whether it is. It is a good one then, as the last one was.
     #[inline(always)]
     pub(crate) fn reuse(&mut self, last: &mut MappingRef<'a>) -> bool {
-        let rest = self.cursor.rest;
-        let (Some(record), Some(rest)) = (rest.first_chunk(), rest.get(self.common.size..)) else {
+        let Some((record, rest)) = self.like_last(last) else {
             return false;
         };
-        let fields: maps_lockless_vma = transmute!(*record);
-        let flags = fields.vma_flags ^ last.flags.set;
-        if self.cursor.left == 0
-            || !self.common.is_in(record)
-            // It may decide on what the mapping is called.
-            || flags & MAPS_LOCKLESS_VMA_FILE != 0
-            || !is_ordered(&fields)
-        {
+        if !self.common.has_back_of(&record) {
             return false;
         }
-        self.cursor.rest = rest;
-        self.cursor.left -= 1;
-        last.reuse(&fields);
+        self.pass(rest);
+        last.reuse(&record);
         true
     }
 
+    /// As [`Decoder::reuse`], if the next record is like the last VMA's but for the file.
+    #[inline(always)]
+    fn reuse_with_file(&mut self, last: &mut MappingRef<'a>) -> Result<bool, DecodeError> {
+        let Some((record, rest)) = self.like_last(last) else {
+            return Ok(false);
+        };
+        if !self.common.takes_file_of(&record) {
+            return Ok(false);
+        }
+        self.look_up(self.cursor.at(), record.file as usize)?;
+        self.common.set_back(&record);
+        self.pass(rest);
+        last.reuse(&record);
+        last.set_file(&self.file);
+        Ok(true)
+    }
+
+    /// The next record, and what is behind it, if it is like the last VMA's so far as neither file nor name are
+    /// looked at.
+    #[inline(always)]
+    fn like_last(&self, last: &MappingRef<'a>) -> Option<(maps_lockless_vma, &'a [u8])> {
+        let rest = self.cursor.rest;
+        let (record, behind) = (rest.first_chunk::<VMA>()?, rest.get(self.common.size..)?);
+        let record: maps_lockless_vma = transmute!(*record);
+        let flags = record.vma_flags ^ last.flags.set;
+        let is_like = self.cursor.left != 0
+            && self.common.has_front_of(&record)
+            // It may decide on what the mapping is called.
+            && flags & MAPS_LOCKLESS_VMA_FILE == 0
+            && is_ordered(&record);
+        is_like.then_some((record, behind))
+    }
+
+    /// Steps over a record that is known to be good.
+    #[inline(always)]
+    fn pass(&mut self, rest: &'a [u8]) {
+        self.cursor.rest = rest;
+        self.cursor.left -= 1;
+    }
+
     /// As [`Decoder::next`], whatever the next record is like.
-    // What is inlined where mappings are read has to stay small.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn decode(&mut self, last: &mut MappingRef<'a>) -> Result<bool, DecodeError> {
-        while let Some(raw) = self.cursor.step() {
-            let is_mapping = raw.and_then(|raw| self.record(&raw, last));
-            if self.cursor.checked(is_mapping)? {
+        let is_mapping = self.until_mapping(last);
+        if is_mapping.is_err() {
+            self.all_known = false;
+            self.cursor.end();
+        }
+        is_mapping
+    }
+
+    #[inline(always)]
+    fn until_mapping(&mut self, last: &mut MappingRef<'a>) -> Result<bool, DecodeError> {
+        loop {
+            // Behind the record of a file, most often.
+            if self.reuse_with_file(last)? {
+                return Ok(true);
+            }
+            let Some(raw) = self.cursor.step() else {
+                return Ok(false);
+            };
+            if self.record(&raw?, last)? {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     /// Decodes a record, and returns whether it is a mapping's. Another one must be good all the same.
@@ -137,7 +194,10 @@ impl<'a> Decoder<'a> {
                     self.remember(raw.at, &file);
                 }
             }
-            MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(drop)?,
+            MAPS_LOCKLESS_TYPE_UNKNOWN => {
+                raw.unknown()?;
+                self.all_known = false;
+            }
             _ => {}
         }
         Ok(false)
@@ -148,17 +208,28 @@ impl<'a> Decoder<'a> {
     fn vma(&mut self, raw: &Raw<'a>, last: &mut MappingRef<'a>) -> Result<(), DecodeError> {
         let (fields, name) = raw.vma()?;
         let offset = fields.file as usize;
-        if offset != 0 && offset != self.file_at {
-            let file = self.cursor.file_before(raw.at, offset)?;
-            self.remember(offset, &file);
+        if offset != 0 {
+            self.look_up(raw.at, offset)?;
         }
-        match raw.bytes.first_chunk() {
-            Some(record) if name.is_empty() => self.common.set(record, raw.bytes.len()),
+        self.common = if name.is_empty() {
+            Common::of(&fields, raw.bytes.len())
+        } else {
             // The next name is another one, be it spelt alike.
-            _ => self.common = Common::NONE,
-        }
+            Common::NONE
+        };
         let file = (offset != 0).then_some(&self.file);
         *last = MappingRef::of(&fields, name, file, &self.header);
+        Ok(())
+    }
+
+    /// Sees to it that the file is known whose record begins at `offset`, and which the record of a VMA at `vma`
+    /// refers to.
+    #[inline(always)]
+    fn look_up(&mut self, vma: usize, offset: usize) -> Result<(), DecodeError> {
+        if offset != self.file_at {
+            let file = self.cursor.file_before(vma, offset)?;
+            self.remember(offset, &file);
+        }
         Ok(())
     }
 
@@ -166,42 +237,5 @@ impl<'a> Decoder<'a> {
     fn remember(&mut self, at: usize, file: &File<'a>) {
         self.file = MappedFile::new(file);
         self.file_at = at;
-    }
-}
-
-/// Bytes of a VMA's record as it is known here.
-const VMA: usize = size_of::<maps_lockless_vma>();
-/// What stands in it before the range.
-const FRONT: usize = offset_of!(maps_lockless_vma, start);
-/// Where what stands in it behind the offset begins.
-const BACK: usize = offset_of!(maps_lockless_vma, file);
-
-/// Bytes of a VMA's record: all that decides whether the record is good and what is told of the mapping, but
-/// for the range, the flags, the offset and the name.
-struct Common {
-    front: [u8; FRONT],
-    back: [u8; VMA - BACK],
-    /// Bytes of the whole record.
-    size: usize,
-}
-
-impl Common {
-    /// Of no record: no batch has so many bytes.
-    const NONE: Self = Self {
-        front: [0; FRONT],
-        back: [0; VMA - BACK],
-        size: usize::MAX,
-    };
-
-    #[inline]
-    fn set(&mut self, record: &[u8; VMA], size: usize) {
-        self.front.copy_from_slice(&record[..FRONT]);
-        self.back.copy_from_slice(&record[BACK..]);
-        self.size = size;
-    }
-
-    #[inline]
-    fn is_in(&self, record: &[u8; VMA]) -> bool {
-        self.front == record[..FRONT] && self.back == record[BACK..]
     }
 }

@@ -2,8 +2,12 @@
 
 //! `/proc/<pid>/maps_lockless`.
 
+mod judged;
+
+pub(crate) use judged::AllKnown;
+
 use crate::{
-    BatchEvidence, Error, Judge, Mapping, MappingRef, Request, State, Status, Token,
+    Completeness, Error, Judge, Mapping, MappingRef, Request, State, Status, Token,
     decode::{Batch, DecodeError, Record},
     file::{NamedFile, retry},
     sys,
@@ -13,6 +17,7 @@ use crate::{
     },
 };
 use core::ops::Range;
+use judged::Judged;
 use nix::errno::Errno;
 use std::{path::Path, vec::Vec};
 
@@ -21,9 +26,9 @@ use std::{path::Path, vec::Vec};
 pub(crate) struct Lockless {
     file: NamedFile,
     /// Its length is that of a read once there was one.
-    pub(crate) buf: Vec<u8>,
-    /// Judges the batches that were read since the beginning.
-    pub(crate) judge: Judge,
+    buf: Vec<u8>,
+    /// The batches that were read since the beginning.
+    judged: Judged,
     /// The address that the next batch must go beyond.
     next: u64,
     ended: bool,
@@ -56,14 +61,25 @@ impl Lockless {
         Self {
             file,
             buf: Vec::new(),
-            judge: Judge::default(),
+            judged: Judged::default(),
             next: 0,
             ended: false,
         }
     }
 
-    /// Reads the next batch. [`None`] behind the final one. The path is for errors.
-    pub(crate) fn next(&mut self) -> Result<Option<(Batch<'_>, &Path)>, Error> {
+    /// Reads into another buffer from now on.
+    pub(crate) fn set_buffer(&mut self, buf: Vec<u8>) {
+        self.judged.settle(&self.buf);
+        self.buf = buf;
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buf
+    }
+
+    /// Reads the next batch. [`None`] behind the final one.
+    pub(crate) fn next(&mut self) -> Result<Option<Read<'_>>, Error> {
+        self.judged.settle(&self.buf);
         if self.ended {
             return Ok(None);
         }
@@ -71,7 +87,7 @@ impl Lockless {
         let len = self.file.read(&mut self.buf)?;
         let path = self.file.path();
         let batch = Batch::parse(&self.buf[..len]).map_err(|error| Error::format(path, error))?;
-        self.judge.add(&BatchEvidence::new(&batch));
+        self.judged.add(&batch);
         self.ended = batch.is_final();
         let next = batch.header().next;
         if !self.ended && next <= self.next {
@@ -79,7 +95,21 @@ impl Lockless {
             return Err(Error::stuck(path));
         }
         self.next = next;
-        Ok(Some((batch, path)))
+        Ok(Some(Read {
+            batch,
+            all_known: self.judged.all_known(),
+            path,
+        }))
+    }
+
+    /// What judges what was read so far.
+    pub(crate) fn judge(&self) -> Judge {
+        self.judged.judge(&self.buf)
+    }
+
+    /// Whether what was read so far is whole.
+    pub(crate) fn completeness(&self) -> Completeness {
+        self.judged.completeness()
     }
 
     /// Whether the final batch was read.
@@ -89,7 +119,7 @@ impl Lockless {
 
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
         self.file.rewind()?;
-        self.judge = Judge::default();
+        self.judged = Judged::default();
         self.next = 0;
         self.ended = false;
         Ok(())
@@ -106,6 +136,15 @@ impl Lockless {
             _ => Ok(state.token()),
         }
     }
+}
+
+/// What one read(2) returned.
+pub(crate) struct Read<'a> {
+    pub(crate) batch: Batch<'a>,
+    /// Where whoever decodes the batch tells what it found.
+    pub(crate) all_known: &'a AllKnown,
+    /// For errors.
+    pub(crate) path: &'a Path,
 }
 
 /// An open `maps_lockless` that returns one mapping a read.

@@ -7,7 +7,7 @@ mod build;
 
 use super::*;
 use crate::{
-    Completeness, Judgement, Reader, Snapshot, Source,
+    BatchEvidence, Judgement, Reader, Snapshot, Source,
     wire::{
         MAPS_LOCKLESS_END_BUDGET, MAPS_LOCKLESS_FIELD_PKEY, MAPS_LOCKLESS_VMA_FILE,
         MAPS_LOCKLESS_VMA_LOCKED, MAPS_LOCKLESS_VMA_READ, MAPS_LOCKLESS_VMA_SEALED,
@@ -21,13 +21,8 @@ use std::{
 
 /// Reads a listing of which each read(2) returns one batch, as a datagram.
 fn read(listing: &[Builder]) -> Result<Snapshot, Error> {
-    let (kernel, reader) = UnixDatagram::pair().unwrap();
-    for batch in listing {
-        kernel.send(&batch.bytes()).unwrap();
-    }
-    let file = NamedFile::new(OwnedFd::from(reader));
-    let mut reader = Reader::new(file, Source::Lockless, &Request::default())?;
-    Snapshot::read(&mut reader)
+    let batches: Vec<_> = listing.iter().map(Builder::bytes).collect();
+    Snapshot::read(&mut reader(&batches))
 }
 
 #[test]
@@ -73,6 +68,90 @@ fn a_batch_that_does_not_go_on_is_an_error() {
     listing[1].header.next = PAGE;
     let error = read(&listing).unwrap_err();
     assert!(error.is_malformed(), "{error}");
+}
+
+/// A reader of these bytes, of which each read(2) returns one batch.
+fn reader(batches: &[Vec<u8>]) -> Reader {
+    let (kernel, reader) = UnixDatagram::pair().unwrap();
+    for batch in batches {
+        kernel.send(batch).unwrap();
+    }
+    let file = NamedFile::new(OwnedFd::from(reader));
+    Reader::new(file, Source::Lockless, &Request::default()).unwrap()
+}
+
+/// A batch that is all of a listing, with an unknown range before the VMA `at`, or behind the last one for 3, or
+/// none.
+fn with_unknown(at: usize) -> Builder {
+    let mut batch = Builder::default();
+    for i in 0..3 {
+        if at == i {
+            batch.unknown(9 * PAGE, 9 * PAGE);
+        }
+        batch.vma(page(i as u64 * PAGE), b"");
+    }
+    if at == 3 {
+        batch.unknown(9 * PAGE, 9 * PAGE);
+    }
+    batch
+}
+
+/// Whatever somebody does with a batch, and whenever he asks, what is said is what its bytes say.
+fn judged_by_its_bytes(bytes: &[u8]) {
+    let mut expected = Judge::default();
+    expected.add(&BatchEvidence::new(&Batch::parse(bytes).unwrap()));
+    let batches = [bytes.to_vec()];
+    for mappings in [0, 1, 3, 4] {
+        let mut reader = reader(&batches);
+        let batch = reader.next_batch().unwrap().unwrap();
+        let _ = batch.mappings().take(mappings).count();
+        assert_eq!(reader.judgement(), Some(expected.judgement()));
+        assert_eq!(reader.judge().token(), expected.token());
+        // Neither another buffer nor the end changes that.
+        reader = reader.with_buffer(Vec::new());
+        assert_eq!(reader.judgement(), Some(expected.judgement()));
+        assert!(reader.next_batch().unwrap().is_none());
+        assert_eq!(reader.judgement(), Some(expected.judgement()));
+        assert_eq!(reader.completeness(), Some(expected.completeness()));
+    }
+}
+
+#[test]
+fn an_unknown_range_is_noticed_whatever_is_read() {
+    for at in 0..=4 {
+        let bytes = with_unknown(at).bytes();
+        judged_by_its_bytes(&bytes);
+        // Damage may make a range known or unknown, or end the batch before.
+        for byte in build::HEADER..bytes.len() {
+            for change in [2, 0x80] {
+                let mut changed = bytes.clone();
+                changed[byte] ^= change;
+                judged_by_its_bytes(&changed);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_range_is_noticed_in_each_batch_of_a_listing() {
+    for (at, mappings) in (0..3).flat_map(|at| [(at, 0), (at, 9)]) {
+        let mut listing = listing(3);
+        listing[at].unknown(9 * PAGE, 9 * PAGE);
+        let batches: Vec<_> = listing.iter().map(Builder::bytes).collect();
+        let mut reader = reader(&batches);
+        while let Some(batch) = reader.next_batch().unwrap() {
+            let _ = batch.mappings().take(mappings).count();
+        }
+        assert_eq!(reader.judgement(), Some(Judgement::PossiblyTorn));
+    }
+    // A batch of which all is known says nothing of the next one.
+    let mut listing = listing(2);
+    listing[1].unknown(9 * PAGE, 9 * PAGE);
+    let batches: Vec<_> = listing.iter().map(Builder::bytes).collect();
+    let mut reader = reader(&batches);
+    assert_eq!(reader.next_batch().unwrap().unwrap().mappings().count(), 1);
+    assert!(reader.next_batch().unwrap().is_some());
+    assert_eq!(reader.judgement(), Some(Judgement::PossiblyTorn));
 }
 
 /// What is found first at an address of the second page, or behind.
