@@ -9,6 +9,7 @@ const HEADER: usize = size_of::<maps_lockless_batch>();
 const VMA: usize = size_of::<maps_lockless_vma>();
 const FILE: usize = size_of::<maps_lockless_file>();
 const UNKNOWN: usize = size_of::<maps_lockless_unknown>();
+const UNCHANGED: usize = size_of::<maps_lockless_unchanged>();
 
 /// The next record finds no room.
 pub(crate) struct Full;
@@ -117,6 +118,23 @@ impl<'a> Batch<'a> {
             end,
         };
         room.copy_from_slice(unknown.as_bytes());
+        self.mappings += 1;
+        Ok(())
+    }
+
+    /// Adds a range with so many unchanged VMAs.
+    pub(crate) fn push_unchanged(&mut self, start: u64, end: u64, vmas: u32) -> Result<(), Full> {
+        let (size, room) = self.room_for(UNCHANGED)?;
+        let unchanged = maps_lockless_unchanged {
+            r#type: MAPS_LOCKLESS_TYPE_UNCHANGED,
+            fixed_size: UNCHANGED as u16,
+            size,
+            start,
+            end,
+            vma_count: vmas,
+            reserved: 0,
+        };
+        room.copy_from_slice(unchanged.as_bytes());
         self.mappings += 1;
         Ok(())
     }

@@ -4,7 +4,10 @@
 
 use super::{flags, wire::*};
 use kernel::{
-    mm::virt::{flags as vm_flags, vm_flags_t},
+    mm::{
+        lockless::is_within_stamps,
+        virt::{flags as vm_flags, vm_flags_t},
+    },
     prelude::*,
 };
 
@@ -45,6 +48,10 @@ pub(crate) struct Request {
     pub(crate) end: usize,
     /// The most mappings that one read returns.
     pub(crate) max_records: u32,
+    /// The address space of an earlier listing, or 0,
+    since_mm_id: u64,
+    /// and the change count with which it was proved consistent.
+    since_seq: u64,
 }
 
 /// Some of the flags that a VMA can have, in the kernel's terms.
@@ -101,6 +108,8 @@ impl Request {
         start: 0,
         end: usize::MAX,
         max_records: u32::MAX,
+        since_mm_id: 0,
+        since_seq: 0,
     };
 
     /// Makes one of what user space sent.
@@ -112,6 +121,9 @@ impl Request {
         if asked.fields_wanted & !supported_fields() != 0
             || asked.reserved != 0
             || asked.start >= end
+            // No listing is proved with such a count.
+            || asked.since_seq & 1 != 0
+            || (asked.since_mm_id == 0 && asked.since_seq != 0)
         {
             return Err(EINVAL);
         }
@@ -137,6 +149,8 @@ impl Request {
                 0 => u32::MAX,
                 max => max,
             },
+            since_mm_id: asked.since_mm_id,
+            since_seq: asked.since_seq,
         })
     }
 
@@ -159,6 +173,8 @@ impl Request {
             } else {
                 self.max_records
             },
+            since_mm_id: self.since_mm_id,
+            since_seq: self.since_seq,
             request: self.number,
             ..Default::default()
         }
@@ -167,6 +183,13 @@ impl Request {
     /// `MAPS_LOCKLESS_FIELD_*` that are asked for.
     pub(crate) fn fields(&self) -> u64 {
         self.fields
+    }
+
+    /// The change count since which changes alone are asked for, of an address space with this
+    /// identity and change count.
+    pub(crate) fn since(&self, mm_id: u64, seq: u64) -> Option<u64> {
+        (self.since_mm_id == mm_id && is_within_stamps(self.since_seq, seq))
+            .then_some(self.since_seq)
     }
 
     /// Whether one of these fields is asked for.
@@ -214,6 +237,8 @@ mod tests {
         end: 0,
         max_records: 0,
         reserved: 0,
+        since_mm_id: 0,
+        since_seq: 0,
         request: 0,
         fields_supported: 0,
         vma_flags_supported: 0,

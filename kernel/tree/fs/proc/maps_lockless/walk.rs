@@ -36,6 +36,8 @@ use kernel::{
 
 /// An RCU section ends after this much work: a VMA or a gap that is looked up is 1,
 const SECTION_WORK: usize = 64;
+/// this many that have not changed,
+const UNCHANGED_OF_ONE: usize = 2;
 /// a path in the directory of the one before it,
 const NAME_WORK: usize = 3;
 /// another path,
@@ -106,6 +108,10 @@ pub(crate) fn read(
     flags.prepare(request);
     let mut batch = Batch::new(&mut batch.as_mut_slice()[..capacity]);
     let mut header = new_header(mm, request);
+    let since = request.since(header.mm_id, header.seq_begin);
+    if since.is_some() {
+        header.flags |= MAPS_LOCKLESS_BATCH_SINCE;
+    }
     header.begin = cursor as u64;
     if cursor == first {
         header.flags |= MAPS_LOCKLESS_BATCH_FIRST;
@@ -122,6 +128,7 @@ pub(crate) fn read(
                     request,
                     always: Always::new(request),
                     labels: mm.label_bounds(),
+                    since,
                     batch: &mut batch,
                     cursor,
                     work: 0,
@@ -257,6 +264,8 @@ struct Walk<'a, 'b> {
     request: &'a Request,
     always: Always,
     labels: LabelBounds,
+    /// The change count since which changes alone are asked for.
+    since: Option<u64>,
     batch: &'a mut Batch<'b>,
     /// Everything below this address has been listed.
     cursor: usize,
@@ -338,6 +347,11 @@ impl Wanted for Want<'_> {
     }
 
     #[inline]
+    fn selects(&self) -> bool {
+        self.request.selects_by_flags()
+    }
+
+    #[inline]
     fn name(&self) -> bool {
         self.request.asks(MAPS_LOCKLESS_FIELD_NAME)
     }
@@ -395,6 +409,11 @@ impl Walk<'_, '_> {
             if self.mappings_left() == 0 {
                 return Some(MAPS_LOCKLESS_END_LIMIT);
             }
+            match self.list_unchanged(&section, leaf) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(Full) => return Some(MAPS_LOCKLESS_END_FULL),
+            }
             let listed = match self.list_settled(&mut section, leaf) {
                 Err(Stop::Changing) => self.list_changing(&mut section, leaf),
                 listed => listed,
@@ -421,6 +440,36 @@ impl Walk<'_, '_> {
     #[inline]
     fn section_is_over(&self) -> bool {
         self.work >= SECTION_WORK || self.batch.len() - self.begin >= SECTION_BYTES
+    }
+
+    /// Passes over what is at the cursor and has not changed, if that is asked for, and makes a record
+    /// of the VMAs. Returns whether there was something.
+    #[inline]
+    fn list_unchanged(&mut self, section: &Section<'_>, leaf: &mut Leaf) -> Result<bool, Full> {
+        let Some(since) = self.since.filter(|_| !self.is_disturbed) else {
+            return Ok(false);
+        };
+        let (limit, most) = (
+            self.request.end,
+            UNCHANGED_OF_ONE * (SECTION_WORK - self.work),
+        );
+        let unchanged = section
+            .vmas
+            .unchanged(self.cursor, limit, most, since, &self.want(), leaf);
+        let Some(unchanged) = unchanged else {
+            self.is_disturbed = true;
+            return Ok(false);
+        };
+        if unchanged.looked_at == 0 {
+            return Ok(false);
+        }
+        if unchanged.vmas > 0 {
+            self.batch
+                .push_unchanged(self.cursor as u64, unchanged.end as u64, unchanged.vmas)?;
+        }
+        self.work += unchanged.looked_at.div_ceil(UNCHANGED_OF_ONE);
+        self.cursor = unchanged.end;
+        Ok(true)
     }
 
     /// Lists the VMAs of a leaf, while nothing changes. Returns where to go on, if there may be

@@ -43,8 +43,11 @@ pub const MAPS_LOCKLESS_VMA_SIZE_VER0: u32 = 72;
 pub const MAPS_LOCKLESS_FILE_SIZE_VER0: u32 = 48;
 /// The bytes of `maps_lockless_unknown` as first published, which are the fewest that it can have.
 pub const MAPS_LOCKLESS_UNKNOWN_SIZE_VER0: u32 = 24;
+/// The bytes of `maps_lockless_unchanged` as first published, which are the fewest that it can
+/// have.
+pub const MAPS_LOCKLESS_UNCHANGED_SIZE_VER0: u32 = 32;
 /// The bytes of `maps_lockless_request` as first published, which are the fewest that it can have.
-pub const MAPS_LOCKLESS_REQUEST_SIZE_VER0: u32 = 88;
+pub const MAPS_LOCKLESS_REQUEST_SIZE_VER0: u32 = 104;
 /// The bytes of `maps_lockless_state` as first published, which are the fewest that it can have.
 pub const MAPS_LOCKLESS_STATE_SIZE_VER0: u32 = 64;
 
@@ -54,6 +57,9 @@ pub const MAPS_LOCKLESS_BATCH_FINAL: u32 = 0x1;
 pub const MAPS_LOCKLESS_BATCH_SELECTED: u32 = 0x2;
 /// Batch flag: the listing begins with this batch, at address zero or at the request's `start`.
 pub const MAPS_LOCKLESS_BATCH_FIRST: u32 = 0x4;
+/// Batch flag: VMAs that have not changed since the request's `since_seq` may be told as unchanged
+/// ranges.
+pub const MAPS_LOCKLESS_BATCH_SINCE: u32 = 0x8;
 
 /// Why a batch ended: the next record found no room. Read on.
 pub const MAPS_LOCKLESS_END_FULL: u32 = 1;
@@ -69,7 +75,7 @@ pub const MAPS_LOCKLESS_END_NO_MM: u32 = 4;
 pub const MAPS_LOCKLESS_END_BUDGET: u32 = 5;
 /// Why a batch ended: a fatal signal is pending for the reader. Read on.
 pub const MAPS_LOCKLESS_END_SIGNAL: u32 = 6;
-/// Why a batch ended: it has as many mappings and unknown ranges as were asked for. Read on.
+/// Why a batch ended: it has as many records as `max_records` asks for. Read on.
 pub const MAPS_LOCKLESS_END_LIMIT: u32 = 7;
 
 /// Status: a process uses the address space.
@@ -85,6 +91,8 @@ pub const MAPS_LOCKLESS_TYPE_VMA: u16 = 1;
 pub const MAPS_LOCKLESS_TYPE_FILE: u16 = 2;
 /// Record type: a range of which nothing is known, as `maps_lockless_unknown`.
 pub const MAPS_LOCKLESS_TYPE_UNKNOWN: u16 = 3;
+/// Record type: a range in which nothing has changed, as `maps_lockless_unchanged`.
+pub const MAPS_LOCKLESS_TYPE_UNCHANGED: u16 = 4;
 
 /// Field of a VMA: `start`, `end` and `vma_start`. Always there, asked for or not.
 pub const MAPS_LOCKLESS_FIELD_RANGE: u64 = 0x1;
@@ -350,6 +358,29 @@ pub struct maps_lockless_unknown {
     pub end: u64,
 }
 
+/// A range in which no VMA has changed since the request's `since_seq`, and none was added. Only a
+/// request with `since_mm_id` gets such records.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+#[allow(non_camel_case_types)]
+pub struct maps_lockless_unchanged {
+    /// `MAPS_LOCKLESS_TYPE_UNCHANGED`.
+    pub r#type: u16,
+    /// Bytes of the fixed part. Grows in later kernels.
+    pub fixed_size: u16,
+    /// Bytes of the whole record, a multiple of 8. The next record begins there.
+    pub size: u32,
+    /// First address. Never below the end of the record before, nor below the batch's `begin`.
+    pub start: u64,
+    /// First address behind.
+    pub end: u64,
+    /// Number of VMAs in the range that were asked for. A reader who knows more of them has to read
+    /// the range again: some are gone.
+    pub vma_count: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// What to read from an open file: the argument of ioctl(2) with `MAPS_LOCKLESS_SET_REQUEST` and
 /// `MAPS_LOCKLESS_GET_REQUEST`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -370,10 +401,16 @@ pub struct maps_lockless_request {
     pub start: u64,
     /// Only VMAs that start below this address. 0: all VMAs.
     pub end: u64,
-    /// The most mappings and unknown ranges that one read(2) returns. 0: as many as have room.
+    /// The most mappings, unknown and unchanged ranges that one read(2) returns. 0: as many as have
+    /// room.
     pub max_records: u32,
     /// Zero.
     pub reserved: u32,
+    /// Only what has changed since `since_seq`, if the address space is the one with this identity.
+    /// 0: everything.
+    pub since_mm_id: u64,
+    /// The change count with which a complete listing by this request was proved consistent.
+    pub since_seq: u64,
     /// Answer: the number of the request. No other request has it until reboot.
     pub request: u64,
     /// Answer: `MAPS_LOCKLESS_FIELD_*` that this kernel can fill.
@@ -416,6 +453,8 @@ const _: () = assert!(size_of::<maps_lockless_vma>() == MAPS_LOCKLESS_VMA_SIZE_V
 const _: () = assert!(size_of::<maps_lockless_file>() == MAPS_LOCKLESS_FILE_SIZE_VER0 as usize);
 const _: () =
     assert!(size_of::<maps_lockless_unknown>() == MAPS_LOCKLESS_UNKNOWN_SIZE_VER0 as usize);
+const _: () =
+    assert!(size_of::<maps_lockless_unchanged>() == MAPS_LOCKLESS_UNCHANGED_SIZE_VER0 as usize);
 const _: () =
     assert!(size_of::<maps_lockless_request>() == MAPS_LOCKLESS_REQUEST_SIZE_VER0 as usize);
 const _: () = assert!(size_of::<maps_lockless_state>() == MAPS_LOCKLESS_STATE_SIZE_VER0 as usize);

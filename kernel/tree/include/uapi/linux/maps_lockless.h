@@ -69,10 +69,16 @@
 #define MAPS_LOCKLESS_UNKNOWN_SIZE_VER0	24
 
 /*
+ * The bytes of maps_lockless_unchanged as first published, which are the fewest
+ * that it can have.
+ */
+#define MAPS_LOCKLESS_UNCHANGED_SIZE_VER0	32
+
+/*
  * The bytes of maps_lockless_request as first published, which are the fewest
  * that it can have.
  */
-#define MAPS_LOCKLESS_REQUEST_SIZE_VER0	88
+#define MAPS_LOCKLESS_REQUEST_SIZE_VER0	104
 
 /*
  * The bytes of maps_lockless_state as first published, which are the fewest
@@ -94,6 +100,12 @@
  * request's start.
  */
 #define MAPS_LOCKLESS_BATCH_FIRST	0x4
+
+/*
+ * Batch flag: VMAs that have not changed since the request's since_seq may be
+ * told as unchanged ranges.
+ */
+#define MAPS_LOCKLESS_BATCH_SINCE	0x8
 
 /* Why a batch ended: the next record found no room. Read on. */
 #define MAPS_LOCKLESS_END_FULL	1
@@ -120,8 +132,7 @@
 #define MAPS_LOCKLESS_END_SIGNAL	6
 
 /*
- * Why a batch ended: it has as many mappings and unknown ranges as were asked
- * for. Read on.
+ * Why a batch ended: it has as many records as max_records asks for. Read on.
  */
 #define MAPS_LOCKLESS_END_LIMIT	7
 
@@ -151,6 +162,12 @@
 
 /* Record type: a range of which nothing is known, as maps_lockless_unknown. */
 #define MAPS_LOCKLESS_TYPE_UNKNOWN	3
+
+/*
+ * Record type: a range in which nothing has changed, as
+ * maps_lockless_unchanged.
+ */
+#define MAPS_LOCKLESS_TYPE_UNCHANGED	4
 
 /* Field of a VMA: start, end and vma_start. Always there, asked for or not. */
 #define MAPS_LOCKLESS_FIELD_RANGE	0x1ULL
@@ -551,6 +568,36 @@ struct maps_lockless_unknown {
 };
 
 /*
+ * A range in which no VMA has changed since the request's since_seq, and none
+ * was added. Only a request with since_mm_id gets such records.
+ */
+struct maps_lockless_unchanged {
+	/* MAPS_LOCKLESS_TYPE_UNCHANGED. */
+	__u16 type;
+	/* Bytes of the fixed part. Grows in later kernels. */
+	__u16 fixed_size;
+	/*
+	 * Bytes of the whole record, a multiple of 8. The next record begins
+	 * there.
+	 */
+	__u32 size;
+	/*
+	 * First address. Never below the end of the record before, nor below
+	 * the batch's begin.
+	 */
+	__u64 start;
+	/* First address behind. */
+	__u64 end;
+	/*
+	 * Number of VMAs in the range that were asked for. A reader who knows
+	 * more of them has to read the range again: some are gone.
+	 */
+	__u32 vma_count;
+	/* Zero. */
+	__u32 reserved;
+};
+
+/*
  * What to read from an open file: the argument of ioctl(2) with
  * MAPS_LOCKLESS_SET_REQUEST and MAPS_LOCKLESS_GET_REQUEST.
  */
@@ -577,12 +624,22 @@ struct maps_lockless_request {
 	/* Only VMAs that start below this address. 0: all VMAs. */
 	__u64 end;
 	/*
-	 * The most mappings and unknown ranges that one read(2) returns. 0: as
-	 * many as have room.
+	 * The most mappings, unknown and unchanged ranges that one read(2)
+	 * returns. 0: as many as have room.
 	 */
 	__u32 max_records;
 	/* Zero. */
 	__u32 reserved;
+	/*
+	 * Only what has changed since since_seq, if the address space is the
+	 * one with this identity. 0: everything.
+	 */
+	__u64 since_mm_id;
+	/*
+	 * The change count with which a complete listing by this request was
+	 * proved consistent.
+	 */
+	__u64 since_seq;
 	/*
 	 * Answer: the number of the request. No other request has it until
 	 * reboot.

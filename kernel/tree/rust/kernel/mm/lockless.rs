@@ -81,6 +81,9 @@ pub trait Wanted {
     /// May be asked of what then proves not to have been a VMA of the mm.
     fn vma(&self, flags: vm_flags_t, file: bool) -> bool;
 
+    /// Whether there are any that are not wanted.
+    fn selects(&self) -> bool;
+
     /// Whether the names that they have of their own are wanted.
     fn name(&self) -> bool;
 
@@ -129,6 +132,16 @@ pub struct Settled<'leaf, 'rcu> {
     pub end: Option<usize>,
     vmas: &'leaf [VmaCopy],
     _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+/// VMAs of which none has changed.
+pub struct Unchanged {
+    /// How many VMAs and gaps were looked at.
+    pub looked_at: usize,
+    /// How many of these are VMAs that are wanted.
+    pub vmas: u32,
+    /// Where what was looked at ends.
+    pub end: usize,
 }
 
 /// What a lookup finds at an address while something changes.
@@ -271,6 +284,77 @@ impl<'rcu> LocklessVmas<'rcu> {
             vmas: &vmas[..found],
             _rcu: PhantomData,
         })
+    }
+
+    /// Looks at the VMAs and gaps from `addr`, the start of a page, on, up to the first VMA that has
+    /// changed since `since`, an even `maps_change_seq`, and not at what begins at `limit` or above.
+    /// Ends with the leaf in which `most` of them were looked at. Returns [`None`] where something
+    /// changes.
+    ///
+    /// Whoever changes a VMA, or puts one into the tree, locks it, and so stamps it with the change
+    /// count of this time. An older stamp is that of a VMA which had the same fields and the same
+    /// range at `since`. fork(2) stamps all VMAs, and changes none: they count as changed.
+    ///
+    /// That the leaves are still in the tree, and as they were copied, is shown as by
+    /// [`settled()`], for all of them at once.
+    ///
+    /// [`settled()`]: Self::settled
+    #[inline(never)]
+    pub fn unchanged(
+        &self,
+        addr: usize,
+        limit: usize,
+        most: usize,
+        since: u64,
+        wanted: &impl Wanted,
+        leaf: &mut Leaf,
+    ) -> Option<Unchanged> {
+        let copy = &mut leaf.copy;
+        let changed = self.mm.maps_change_seq();
+        if changed & 1 != 0 {
+            return None;
+        }
+        let freed = self.free_seq_acquire();
+        let mut unchanged = Unchanged {
+            looked_at: 0,
+            vmas: 0,
+            end: addr,
+        };
+        let old = OldStamps::new(since, changed);
+        // Nothing is unchanged where stamps cannot tell.
+        let most = if is_within_stamps(since, changed) {
+            most
+        } else {
+            0
+        };
+        while unchanged.looked_at < most && unchanged.end < limit {
+            if !self.copy_leaf(unchanged.end, SLOTS, copy) {
+                return None;
+            }
+            let slots = slots_below(copy, limit);
+            let entries = &copy.entry[..slots];
+            // SAFETY: They were found in the tree during this RCU section.
+            let (found, vmas) = unsafe { leading_unchanged(entries, old) };
+            unchanged.vmas += vmas;
+            if wanted.selects() {
+                for entry in &entries[..found] {
+                    // SAFETY: As above.
+                    if let Some(vma) = unsafe { UnlockedVma::new(*entry) } {
+                        unchanged.vmas -= u32::from(!vma.is_wanted(wanted));
+                    }
+                }
+            }
+            unchanged.looked_at += found;
+            if found > 0 {
+                unchanged.end = copy.last[found - 1].wrapping_add(1);
+            }
+            if found < copy.count as usize {
+                break;
+            }
+        }
+        // As in `settled()`.
+        smp_mb(Read);
+        (self.change_seq() == changed && self.free_seq() == freed).then_some(unchanged)
     }
 
     /// Looks up what is mapped at `addr`, the start of a page, whatever is changing.
@@ -459,6 +543,85 @@ struct Entry<'rcu> {
     moved: bool,
     /// The VMA. [`None`] in a gap.
     vma: Option<UnlockedVma<'rcu>>,
+}
+
+/// Returns how many entries of a leaf begin below `limit`, without what is behind the last VMA.
+#[inline]
+fn slots_below(copy: &bindings::maple_leaf_copy, limit: usize) -> usize {
+    let last = &copy.last[..(copy.count as usize).min(SLOTS)];
+    if last.last().is_some_and(|last| *last < limit) {
+        return last.len();
+    }
+    let mut start = copy.start;
+    last.iter()
+        .take_while(|last| {
+            let is_below = start < limit && **last != usize::MAX;
+            start = last.wrapping_add(1);
+            is_below
+        })
+        .count()
+}
+
+/// Which stamps of VMAs are older than a change count.
+///
+/// A stamp is `vm_lock_seq`: the lower half of the change count at the time when the VMA was last
+/// locked.
+#[derive(Clone, Copy)]
+struct OldStamps {
+    first: u32,
+    count: u32,
+}
+
+impl OldStamps {
+    /// The stamps that are older than `since`, where `now` is less than 2^32 above.
+    #[inline]
+    fn new(since: u64, now: u64) -> Self {
+        // Stamps from `since` to `now` are new. If their lower half did not pass zero, stamps above
+        // `now` are older than the last time that it did. These are not taken for old all the same,
+        // for `UINT_MAX` is one of them, which a VMA has that was never locked.
+        let first = if since >> 32 == now >> 32 {
+            0
+        } else {
+            (now as u32).wrapping_add(1)
+        };
+        Self {
+            first,
+            count: (since as u32).saturating_sub(first),
+        }
+    }
+
+    #[inline]
+    fn has(self, stamp: u32) -> bool {
+        stamp.wrapping_sub(self.first) < self.count
+    }
+}
+
+/// Returns how many entries of a leaf there are before the first VMA that has changed, and how many
+/// of these are VMAs.
+///
+/// # Safety
+///
+/// They were found in the tree during this RCU section.
+#[inline(always)]
+unsafe fn leading_unchanged(entries: &[*mut c_void], old: OldStamps) -> (usize, u32) {
+    let mut vmas = 0;
+    for (found, entry) in entries.iter().enumerate() {
+        // SAFETY: By the safety requirements.
+        if let Some(vma) = unsafe { UnlockedVma::new(*entry) } {
+            if !old.has(vma.stamp()) {
+                return (found, vmas);
+            }
+            vmas += 1;
+        }
+    }
+    (entries.len(), vmas)
+}
+
+/// Whether the stamps of VMAs, which have 32 bits, can tell what has changed from one
+/// `maps_change_seq` to another.
+#[inline]
+pub fn is_within_stamps(since: u64, now: u64) -> bool {
+    now.wrapping_sub(since) < 1 << 32
 }
 
 /// Returns the address behind the last that any process can map.
@@ -723,6 +886,19 @@ impl<'rcu> UnlockedVma<'rcu> {
         }
     }
 
+    /// Whether it is wanted.
+    fn is_wanted(&self, wanted: &impl Wanted) -> bool {
+        let (flags, file) = self.flags_and_file();
+        wanted.vma(flags, !file.is_null())
+    }
+
+    /// `vm_lock_seq`, without order.
+    #[inline]
+    fn stamp(&self) -> u32 {
+        // SAFETY: By the type invariants the field may be loaded. Volatile, as in `copy()`.
+        unsafe { (&raw const (*self.ptr.as_ptr()).vm_lock_seq).read_volatile() }
+    }
+
     /// Copies the other fields, as far as they are wanted.
     #[inline]
     fn copy(
@@ -759,8 +935,7 @@ impl<'rcu> UnlockedVma<'rcu> {
 
     /// `vm_lock_seq`. What is loaded later is at least as new.
     fn lock_seq(&self) -> u32 {
-        // SAFETY: By the type invariants the field may be loaded. Volatile, as in `copy()`.
-        let lock_seq = unsafe { (&raw const (*self.ptr.as_ptr()).vm_lock_seq).read_volatile() };
+        let lock_seq = self.stamp();
         smp_mb(Read);
         lock_seq
     }
