@@ -17,6 +17,7 @@ pub mod rng;
 pub mod sched;
 pub mod shapes;
 pub mod signed;
+pub mod since;
 pub mod tests;
 pub mod torture;
 pub mod trace;

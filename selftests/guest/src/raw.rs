@@ -48,6 +48,8 @@ pub const MAPS: maps_lockless_request = maps_lockless_request {
     end: 0,
     max_records: 0,
     reserved: 0,
+    since_mm_id: 0,
+    since_seq: 0,
     request: 0,
     fields_supported: 0,
     vma_flags_supported: 0,

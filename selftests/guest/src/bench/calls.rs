@@ -118,5 +118,6 @@ fn calls(mut call: impl FnMut(usize) -> Result<()> + 'static) -> Run {
             (0..CALLS).try_for_each(&mut call)?;
             Ok(CALLS as u64)
         }),
+        before_changes: None,
     }
 }

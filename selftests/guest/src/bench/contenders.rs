@@ -2,7 +2,7 @@
 
 //! Ways to read a process's mappings.
 
-use super::{calls, listings, subject::Subject};
+use super::{calls, listings, since, subject::Subject};
 use anyhow::Result;
 
 /// A way to read a process's mappings.
@@ -18,7 +18,13 @@ pub struct Contender {
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// All mappings.
+    /// All mappings, as text.
+    Text,
+    /// What has changed, of all mappings.
+    Changes,
+    /// What has changed since a round of changes.
+    Follow,
+    /// All mappings, in another way.
     Listing,
     /// All executable mappings of files.
     Selection,
@@ -38,12 +44,14 @@ pub struct Run {
     pub units: usize,
     /// Does it once, and returns how much was read.
     pub run: Box<dyn FnMut() -> Result<u64>>,
+    /// Gets ready for once, before the process makes its round of changes. [`None`]: it makes none.
+    pub before_changes: Option<Box<dyn FnMut() -> Result<()>>>,
 }
 
 /// All of them.
-pub const CONTENDERS: [Contender; 20] = [
+pub const CONTENDERS: [Contender; 22] = [
     // /proc/PID/maps: bytes alone, decoded by this project's library, decoded by the crate procfs.
-    of("maps", Group::Listing, listings::maps),
+    of("maps", Group::Text, listings::maps),
     of("maps-decoded", Group::Listing, listings::maps_decoded),
     of("maps-procfs", Group::Listing, listings::maps_by_procfs),
     // A call of PROCMAP_QUERY for each mapping.
@@ -62,6 +70,9 @@ pub const CONTENDERS: [Contender; 20] = [
         Group::Listing,
         listings::lockless_no_names,
     ),
+    // The same, where nothing has changed; and where a few things have.
+    of("since", Group::Changes, since::nothing_changed),
+    of("follow", Group::Follow, since::followed),
     of("lockless-code", Group::Selection, listings::lockless_code),
     of(
         "lockless-code-ids",
@@ -101,6 +112,7 @@ impl Run {
             unit: "VMA",
             units: subject.mappings.len(),
             run: Box::new(run),
+            before_changes: None,
         })
     }
 }

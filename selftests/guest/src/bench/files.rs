@@ -16,6 +16,9 @@ pub const USUAL: usize = 63;
 /// Bytes of a long path.
 pub const LONG: usize = 1000;
 
+/// Where those with usual paths are.
+pub const DIRECTORY: &str = "/tmp/bench/usr/lib/x86_64/vendor";
+
 /// Where its build ID stands in a file.
 const NOTE: u64 = 0x200;
 /// Bytes of a build ID, which is a SHA-1 hash elsewhere.
@@ -23,12 +26,7 @@ const ID: usize = 20;
 
 /// Makes the file with this number that has a path of [`USUAL`] bytes.
 pub fn path(kind: &str, number: usize) -> Result<File> {
-    make(
-        "/tmp/bench/usr/lib/x86_64/vendor".as_ref(),
-        USUAL,
-        kind,
-        number,
-    )
+    make(DIRECTORY.as_ref(), USUAL, kind, number)
 }
 
 /// Makes the file with this number that has a path of [`LONG`] bytes.

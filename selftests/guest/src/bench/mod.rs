@@ -5,12 +5,14 @@
 //! It is for a VM of one CPU that counts instructions: see `selftests/vm/src/bench.rs`.
 
 mod calls;
+mod changes;
 mod clock;
 mod contenders;
 mod files;
 mod listings;
 mod marks;
 mod rows;
+mod since;
 mod subject;
 
 pub use rows::become_process;
@@ -58,10 +60,10 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     for (row, contenders) in work {
-        let subject = Subject::start(row).with_context(|| row.to_string())?;
+        let mut subject = Subject::start(row).with_context(|| row.to_string())?;
         settle();
         for contender in contenders {
-            measure(&subject, contender, rounds)
+            measure(&mut subject, contender, rounds)
                 .with_context(|| format!("{row}/{}", contender.name))?;
         }
     }
@@ -82,16 +84,29 @@ fn wanted(spec: &str) -> Result<(Row, Vec<&'static Contender>)> {
     Ok((row.parse()?, vec![contender]))
 }
 
-fn measure(subject: &Subject, contender: &Contender, rounds: usize) -> Result<()> {
+fn measure(subject: &mut Subject, contender: &Contender, rounds: usize) -> Result<()> {
     let Run {
         unit,
         units,
         mut run,
+        mut before_changes,
     } = (contender.prepare)(subject)?;
+    if before_changes.is_some() {
+        subject.change().context("places to change")?;
+    }
+    let mut change = |subject: &mut Subject| -> Result<()> {
+        if let Some(get_ready) = &mut before_changes {
+            get_ready()?;
+            subject.change()?;
+        }
+        Ok(())
+    };
+    change(subject)?;
     let expected = run()?;
     ensure!(expected > 0, "nothing was read");
     let mut line = format!("measured {}/{} {unit} {units}", subject.row, contender.name);
     for _ in 0..rounds {
+        change(subject)?;
         clock::await_tick()?;
         marks::mark_begin();
         let begin = clock::instructions();

@@ -3,13 +3,20 @@
 //! The processes that are listed: what their mappings are like, and what reads them.
 
 use super::{
+    changes::Changes,
     contenders::{CONTENDERS, Contender, Group},
     files,
 };
 use crate::shapes::{PAGE, say_ready};
 use anyhow::{Context, Error, Result};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use std::{fmt, fs::File, io::stdin, num::NonZeroUsize, str::FromStr};
+use std::{
+    fmt,
+    fs::File,
+    io::{Write, stdin, stdout},
+    num::NonZeroUsize,
+    str::FromStr,
+};
 
 /// A row of the table: a kind of process, and how many VMAs are made of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +57,26 @@ const KINDS: [(Kind, &str); 7] = [
 ];
 
 /// What is measured where nobody says what.
-pub const ROWS: [Row; 11] = [
+pub const ROWS: [Row; 15] = [
     Row::new(Kind::Anonymous, 10),
     Row::new(Kind::Anonymous, 1000),
     Row::new(Kind::Anonymous, 10_000),
+    Row::new(Kind::Anonymous, FOLLOWED),
     Row::new(Kind::Anonymous, 200_000),
     Row::new(Kind::Anonymous, 1_000_000),
     Row::new(Kind::Gaps, 10_000),
+    Row::new(Kind::Gaps, 1_000_000),
     Row::new(Kind::FourAFile, 10_000),
+    Row::new(Kind::FourAFile, FOLLOWED),
+    Row::new(Kind::FourAFile, 1_000_000),
     Row::new(Kind::OneAFile, 10_000),
     Row::new(Kind::RoundRobin, 10_000),
     Row::new(Kind::LongPaths, 1000),
     Row::new(Kind::HalfExecutable, 10_000),
 ];
 
+/// VMAs of a process that is followed while it changes.
+const FOLLOWED: usize = 128_000;
 /// Files that are mapped by turns.
 const BY_TURNS: usize = 200;
 
@@ -83,14 +96,36 @@ impl Row {
 
     /// What reads it where nobody says what does.
     pub fn contenders(&self) -> Vec<&'static Contender> {
-        use Group::{Call, Listing, ListingWithIds, Selection, SelectionWithIds};
+        use Group::{
+            Call, Changes, Follow, Listing, ListingWithIds, Selection, SelectionWithIds, Text,
+        };
         let groups: &[Group] = match self.kind {
+            _ if self.count == FOLLOWED => &[Text, Changes, Follow],
+            // To be made they take long enough.
+            Kind::Gaps | Kind::FourAFile if self.is_long() => &[Text, Changes],
             // Of these nothing is selected: all are passed over.
-            Kind::Anonymous if self.count == 10_000 => &[Listing, Selection, Call],
-            Kind::FourAFile => &[Listing, Selection, SelectionWithIds, ListingWithIds, Call],
-            Kind::HalfExecutable => &[Listing, Selection, SelectionWithIds, ListingWithIds],
-            Kind::OneAFile => &[Listing, ListingWithIds, Call],
-            Kind::Anonymous | Kind::Gaps | Kind::RoundRobin | Kind::LongPaths => &[Listing],
+            Kind::Anonymous if self.count == 10_000 => &[Text, Changes, Listing, Selection, Call],
+            Kind::FourAFile => &[
+                Text,
+                Changes,
+                Listing,
+                Selection,
+                SelectionWithIds,
+                ListingWithIds,
+                Call,
+            ],
+            Kind::HalfExecutable => &[
+                Text,
+                Changes,
+                Listing,
+                Selection,
+                SelectionWithIds,
+                ListingWithIds,
+            ],
+            Kind::OneAFile => &[Text, Changes, Listing, ListingWithIds, Call],
+            Kind::Anonymous | Kind::Gaps | Kind::RoundRobin | Kind::LongPaths => {
+                &[Text, Changes, Listing]
+            }
         };
         let all = CONTENDERS.iter();
         all.filter(|contender| groups.contains(&contender.group))
@@ -137,7 +172,8 @@ impl Kind {
     }
 }
 
-/// Makes the mappings of the row that an argument names, says `ready`, and rests. [`None`] where the argument
+/// Makes the mappings of the row that an argument names, says `ready`, and rests, or makes a round of changes
+/// for each line of its input. [`None`] where the argument
 /// is none of [`Row::process`].
 pub fn become_process(argument: &str) -> Option<Result<()>> {
     let row = argument.strip_prefix(PROCESS)?;
@@ -148,7 +184,16 @@ fn rest_as(row: &str) -> Result<()> {
     let row: Row = row.parse()?;
     make(row)?;
     say_ready("")?;
-    stdin().lines().next().transpose()?;
+    let mut changes: Option<Changes> = None;
+    for line in stdin().lines() {
+        line?;
+        match &mut changes {
+            None => changes = Some(Changes::new(row.kind)?),
+            Some(changes) => changes.make()?,
+        }
+        println!("done");
+        stdout().flush()?;
+    }
     Ok(())
 }
 

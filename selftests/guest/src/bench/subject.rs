@@ -55,6 +55,13 @@ impl Subject {
         })
     }
 
+    /// Has it make its round of changes, or get ready for that where it is the first time.
+    pub fn change(&mut self) -> Result<()> {
+        let said = self.target.ask()?;
+        ensure!(said == "done\n", "the process ended: {said:?}");
+        Ok(())
+    }
+
     /// The process's ID.
     pub fn pid(&self) -> u32 {
         self.target.pid()

@@ -27,8 +27,10 @@ mod progress;
 mod request;
 mod same_as_maps;
 mod sections;
+mod since;
 mod sources;
 mod starved;
+mod stepper;
 mod streams;
 mod tearing;
 mod token;
@@ -127,6 +129,7 @@ pub fn on() -> Vec<Test> {
         abi::tests(),
         token::tests(),
         request::tests(),
+        since::tests(),
         ioctl::tests(),
         flags::tests(),
         page_size::tests(),

@@ -7,19 +7,12 @@
     reason = "the process that changes its mappings must do nothing else"
 )]
 
-use super::Test;
+use super::{Test, stepper::Stepper};
 use crate::{raw::Lockless, shapes::PAGE};
 use anyhow::{Result, ensure};
 use maps_lockless::{Mapping, wire::*};
-use nix::{
-    libc::{self, c_int, c_void},
-    sys::{
-        signal::{Signal, kill},
-        wait::waitpid,
-    },
-    unistd::{Pid, pipe, read, write},
-};
-use std::{fs, os::fd::OwnedFd, ptr};
+use nix::libc::{self, c_int, c_void};
+use std::{fs, ptr};
 
 const MADV_GUARD_INSTALL: c_int = 102;
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
@@ -109,79 +102,31 @@ pub(super) fn tests() -> Vec<Test> {
     )]
 }
 
-/// A process that does one step after another when it is told to.
-struct Stepper {
-    pid: Pid,
-    go: OwnedFd,
-    done: OwnedFd,
-}
-
-impl Stepper {
-    fn start() -> Result<Self> {
-        fs::write("/tmp/token", [0; PAGE])?;
-        let file = fs::File::open("/tmp/token")?;
-        let (wait, go) = pipe()?;
-        let (done, tell) = pipe()?;
-        // SAFETY: The child makes system calls alone, allocates nothing and never returns.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: The kernel chooses addresses where nothing is.
-            let base = unsafe {
-                use std::os::fd::AsRawFd;
-                libc::mmap(
-                    ptr::null_mut(),
-                    PAGE,
-                    libc::PROT_READ,
-                    libc::MAP_SHARED,
-                    file.as_raw_fd(),
-                    0,
-                );
-                libc::mmap(ptr::null_mut(), PAGES * PAGE, READ_WRITE, PRIVATE, -1, 0)
-            };
-            let mut byte = [0];
-            for (step, _) in STEPS {
-                let _ = write(&tell, &byte);
-                let _ = read(&wait, &mut byte);
-                byte[0] = u8::from(run(step, base));
-            }
-            let _ = write(&tell, &byte);
-            let _ = read(&wait, &mut byte);
-            // SAFETY: _exit(2) takes no pointer.
-            unsafe { libc::_exit(0) };
+/// A process that does the steps.
+fn stepper() -> Result<Stepper> {
+    fs::write("/tmp/token", [0; PAGE])?;
+    let file = fs::File::open("/tmp/token")?;
+    let prepare = || {
+        use std::os::fd::AsRawFd;
+        // SAFETY: The kernel chooses addresses where nothing is.
+        unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                PAGE,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            );
+            libc::mmap(ptr::null_mut(), PAGES * PAGE, READ_WRITE, PRIVATE, -1, 0)
         }
-        ensure!(child > 0, "{}", std::io::Error::last_os_error());
-        let stepper = Self {
-            pid: Pid::from_raw(child),
-            go,
-            done,
-        };
-        stepper.result()?;
-        Ok(stepper)
-    }
-
-    /// Waits for the end of the step before. Returns whether it succeeded.
-    fn result(&self) -> Result<bool> {
-        let mut byte = [0];
-        ensure!(read(&self.done, &mut byte)? == 1, "the process ended");
-        Ok(byte[0] == 1)
-    }
-
-    fn step(&self) -> Result<bool> {
-        write(&self.go, b"x")?;
-        self.result()
-    }
-}
-
-impl Drop for Stepper {
-    fn drop(&mut self) {
-        let _ = kill(self.pid, Signal::SIGKILL);
-        let _ = waitpid(self.pid, None);
-    }
+    };
+    Stepper::start(STEPS.len(), prepare, |step, base| run(STEPS[step].0, base))
 }
 
 fn moves() -> Result<()> {
-    let stepper = Stepper::start()?;
-    let file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
+    let stepper = stepper()?;
+    let file = Lockless::open(stepper.pid()?)?;
     let token = || -> Result<(u64, u64)> {
         let state = file.state()?;
         ensure!(state.status == MAPS_LOCKLESS_STATUS_LIVE && state.seq % 2 == 0);
@@ -194,7 +139,7 @@ fn moves() -> Result<()> {
         Ok((state.mm_id, state.seq))
     };
     let listing = || -> Result<Vec<Mapping>> {
-        let mut file = Lockless::open(stepper.pid.as_raw().try_into()?)?;
+        let mut file = Lockless::open(stepper.pid()?)?;
         Ok(file.rest(MIN)?.0)
     };
     for (step, moves) in STEPS {

@@ -39,7 +39,7 @@ pub const MUTATIONS: [&str; 18] = [
 ];
 
 /// What readers do.
-pub const READS: [&str; 16] = [
+pub const READS: [&str; 17] = [
     "whole",
     "fields",
     "masks",
@@ -52,6 +52,7 @@ pub const READS: [&str; 16] = [
     "read back",
     "shared descriptor",
     "dead process",
+    "follow",
     "library",
     "PROCMAP_QUERY",
     "text",
@@ -62,7 +63,7 @@ pub const READS: [&str; 16] = [
 pub const LIVES: [&str; 3] = ["born", "killed", "ended by themselves"];
 
 /// What is seen of listings.
-pub const SEEN: [&str; 16] = [
+pub const SEEN: [&str; 19] = [
     "read(2) calls",
     "records",
     "records of files",
@@ -70,6 +71,9 @@ pub const SEEN: [&str; 16] = [
     "complete listings",
     "proved consistent",
     "same token, read twice",
+    "rounds followed",
+    "followed, compared",
+    "ranges read again",
     "gone meanwhile",
     "unstable",
     "withheld",

@@ -6,6 +6,7 @@
 
 mod counts;
 mod fault;
+mod follow;
 mod herd;
 mod key;
 mod peers;
@@ -76,6 +77,8 @@ impl Run {
             "records of files",
             "proved consistent",
             "same token, read twice",
+            "followed, compared",
+            "ranges read again",
             "gone meanwhile",
             "unstable",
             "clipped",

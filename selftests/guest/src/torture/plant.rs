@@ -15,7 +15,7 @@ use maps_lockless::{Source, wire::*};
 use std::mem::offset_of;
 
 /// What can be planted, and what must be said of it.
-pub const PLANTS: [(&str, &str); 22] = [
+pub const PLANTS: [(&str, &str); 24] = [
     ("record", "broken: foreign"),
     ("file", "broken: foreign name"),
     ("name", "broken: foreign name"),
@@ -35,6 +35,8 @@ pub const PLANTS: [(&str, &str); 22] = [
     ("progress", "broken: progress"),
     ("batch", "broken: progress"),
     ("token", "broken: token"),
+    ("unchanged", "broken: unchanged"),
+    ("since", "broken: unchanged"),
     ("query", "broken: foreign"),
     ("text", "broken: foreign"),
     ("idle", "broken: idle: lookup"),
@@ -49,6 +51,8 @@ pub struct Planter<'a> {
     other: Option<(Key, Vec<u8>)>,
     /// Whether what comes is read for the second time, to be compared.
     pub second: bool,
+    /// Whether what comes is followed. Nothing but what is for that is planted then.
+    pub following: bool,
 }
 
 /// A record's place in a batch.
@@ -99,6 +103,7 @@ impl<'a> Planter<'a> {
             run,
             other: None,
             second: false,
+            following: false,
         }
     }
 
@@ -129,9 +134,20 @@ impl<'a> Planter<'a> {
             && At(0).get_32(bytes, offset_of!(maps_lockless_batch, flags)) & flags == 0
     }
 
+    /// The change count since which a reader asks for changes: if that is to be planted, one that is later than what
+    /// it has listed.
+    pub fn since(&self, listed: u64, now: u64) -> u64 {
+        if self.run.plant == "since" {
+            now & !1
+        } else {
+            listed
+        }
+    }
+
     /// Plants something in a batch, where it has a place for it.
     pub fn plant(&mut self, bytes: &mut [u8], facts: &Facts) {
-        if self.run.plant.is_empty() || bytes.len() < SMALLEST {
+        let plant = &self.run.plant;
+        if plant.is_empty() || bytes.len() < SMALLEST || self.following != (plant == "unchanged") {
             return;
         }
         if self.run.plant == "progress" {
@@ -150,6 +166,12 @@ impl<'a> Planter<'a> {
                     planted
                 }
                 MAPS_LOCKLESS_TYPE_FILE => self.plant_file(bytes, at, facts),
+                MAPS_LOCKLESS_TYPE_UNCHANGED => {
+                    let count = offset_of!(maps_lockless_unchanged, vma_count);
+                    let more = at.get_32(bytes, count) + 1;
+                    bytes[at.0 + count..][..4].copy_from_slice(&more.to_ne_bytes());
+                    true
+                }
                 _ => false,
             };
             if planted {

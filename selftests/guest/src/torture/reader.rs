@@ -29,11 +29,11 @@ type At = Option<u64>;
 
 /// A reader, in a thread of its own.
 pub struct Reader<'a> {
-    run: &'a Run,
-    rng: Rng,
-    injector: Injector,
-    planter: Planter<'a>,
-    buf: Vec<u8>,
+    pub(super) run: &'a Run,
+    pub(super) rng: Rng,
+    pub(super) injector: Injector,
+    pub(super) planter: Planter<'a>,
+    pub(super) buf: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
                 std::thread::yield_now();
                 continue;
             };
-            let name = match self.rng.below(17) {
+            let name = match self.rng.below(19) {
                 0..4 => self.whole(&life).context("whole")?,
                 4 => self.fields(&life).context("fields")?,
                 5 | 6 => self.masks(&life).context("masks")?,
@@ -67,6 +67,7 @@ impl<'a> Reader<'a> {
                 13 => self.state(&life).context("state")?,
                 14 => self.read_back(&life).context("read back")?,
                 15 => self.shared(&life).context("shared descriptor")?,
+                16 | 17 => self.follow(&life).context("follow")?,
                 _ => self.dead().context("dead process")?,
             };
             if let Some(name) = name.filter(|name| !self.planter.is_idle(name)) {
@@ -77,7 +78,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One read(2), or pread(2). [`None`] where it failed as it may.
-    fn bytes(
+    pub(super) fn bytes(
         &mut self,
         file: &Lockless,
         size: usize,
@@ -125,7 +126,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Opens the file anew, and makes a request. [`None`] where that failed as it may.
-    fn open(&mut self, life: &Life, request: maps_lockless_request) -> Result<Option<Lockless>> {
+    pub(super) fn open(
+        &mut self,
+        life: &Life,
+        request: maps_lockless_request,
+    ) -> Result<Option<Lockless>> {
         let failing = self.run.failslab && self.rng.below(4) == 0;
         let path = life.path("maps_lockless");
         let opened = self.injector.with(failing, || {
@@ -197,7 +202,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Looks at the mappings of the batch in the buffer.
-    fn mappings(
+    pub(super) fn mappings(
         &mut self,
         len: usize,
         life: &Life,
@@ -442,6 +447,8 @@ impl<'a> Reader<'a> {
             vma_flags_any: self.rng.below(16),
             start: life.facts.key.random_page(&mut self.rng),
             max_records: self.rng.below(3) as u32,
+            since_mm_id: 1 + self.rng.below(3),
+            since_seq: self.rng.below(1000) * 2,
             ..MAPS
         };
         let Some(file) = self.open(life, request)? else {

@@ -8,17 +8,20 @@ use anyhow::{Context, Result};
 use std::{fs, path::Path};
 
 /// What is measured: of each row also maps, which the others are compared with where versions differ.
-const ROWS: [&str; 15] = [
+const ROWS: [&str; 18] = [
     "anonymous-10000/maps",
     "anonymous-10000/lockless",
     // All VMAs are passed over.
     "anonymous-10000/lockless-code",
+    "anonymous-10000/since",
     "anonymous-10000/state",
     "gaps-10000/maps",
     "gaps-10000/lockless",
+    "gaps-10000/since",
     "four-a-file-10000/maps",
     "four-a-file-10000/lockless",
     "four-a-file-10000/lockless-no-names",
+    "four-a-file-10000/since",
     "four-a-file-10000/find",
     "four-a-file-10000/find-name",
     "one-a-file-2000/maps",

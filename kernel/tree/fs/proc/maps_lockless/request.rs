@@ -188,8 +188,8 @@ impl Request {
     /// The change count since which changes alone are asked for, of an address space with this
     /// identity and change count.
     pub(crate) fn since(&self, mm_id: u64, seq: u64) -> Option<u64> {
-        (self.since_mm_id == mm_id && is_within_stamps(self.since_seq, seq))
-            .then_some(self.since_seq)
+        let is_known = self.since_mm_id != 0 && self.since_mm_id == mm_id;
+        (is_known && is_within_stamps(self.since_seq, seq)).then_some(self.since_seq)
     }
 
     /// Whether one of these fields is asked for.

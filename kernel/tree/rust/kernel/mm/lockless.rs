@@ -621,7 +621,7 @@ unsafe fn leading_unchanged(entries: &[*mut c_void], old: OldStamps) -> (usize, 
 /// `maps_change_seq` to another.
 #[inline]
 pub fn is_within_stamps(since: u64, now: u64) -> bool {
-    now.wrapping_sub(since) < 1 << 32
+    now.checked_sub(since).is_some_and(|by| by < 1 << 32)
 }
 
 /// Returns the address behind the last that any process can map.

@@ -42,12 +42,14 @@ TEST(layout)
 	EXPECT_EQ(72, MAPS_LOCKLESS_VMA_SIZE_VER0);
 	EXPECT_EQ(48, MAPS_LOCKLESS_FILE_SIZE_VER0);
 	EXPECT_EQ(24, MAPS_LOCKLESS_UNKNOWN_SIZE_VER0);
-	EXPECT_EQ(88, MAPS_LOCKLESS_REQUEST_SIZE_VER0);
+	EXPECT_EQ(32, MAPS_LOCKLESS_UNCHANGED_SIZE_VER0);
+	EXPECT_EQ(104, MAPS_LOCKLESS_REQUEST_SIZE_VER0);
 	EXPECT_EQ(64, MAPS_LOCKLESS_STATE_SIZE_VER0);
 	EXPECT_LE(MAPS_LOCKLESS_BATCH_SIZE_VER0, HEADER);
 	EXPECT_LE(MAPS_LOCKLESS_VMA_SIZE_VER0, RECORD);
 	EXPECT_LE(MAPS_LOCKLESS_FILE_SIZE_VER0, sizeof(struct maps_lockless_file));
 	EXPECT_LE(MAPS_LOCKLESS_UNKNOWN_SIZE_VER0, sizeof(struct maps_lockless_unknown));
+	EXPECT_LE(MAPS_LOCKLESS_UNCHANGED_SIZE_VER0, sizeof(struct maps_lockless_unchanged));
 	EXPECT_LE(MAPS_LOCKLESS_REQUEST_SIZE_VER0, sizeof(struct maps_lockless_request));
 	EXPECT_LE(MAPS_LOCKLESS_STATE_SIZE_VER0, sizeof(struct maps_lockless_state));
 	EXPECT_EQ(24, offsetof(struct maps_lockless_batch, begin));
@@ -57,8 +59,10 @@ TEST(layout)
 	EXPECT_EQ(24, offsetof(struct maps_lockless_file, ino));
 	EXPECT_EQ(40, offsetof(struct maps_lockless_file, build_id_len));
 	EXPECT_EQ(16, offsetof(struct maps_lockless_unknown, end));
+	EXPECT_EQ(24, offsetof(struct maps_lockless_unchanged, vma_count));
 	EXPECT_EQ(56, offsetof(struct maps_lockless_request, max_records));
-	EXPECT_EQ(80, offsetof(struct maps_lockless_request, vma_flags_supported));
+	EXPECT_EQ(64, offsetof(struct maps_lockless_request, since_mm_id));
+	EXPECT_EQ(96, offsetof(struct maps_lockless_request, vma_flags_supported));
 	EXPECT_EQ(16, offsetof(struct maps_lockless_state, mm_id));
 	EXPECT_EQ(56, offsetof(struct maps_lockless_state, vma_count));
 	EXPECT_EQ(0x4c50414d, MAPS_LOCKLESS_MAGIC);

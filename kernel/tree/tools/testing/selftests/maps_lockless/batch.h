@@ -118,6 +118,8 @@ static inline const char *record_fault(const union batch *batch, __u32 at)
 		least = MAPS_LOCKLESS_FILE_SIZE_VER0;
 	else if (record->type == MAPS_LOCKLESS_TYPE_UNKNOWN)
 		least = MAPS_LOCKLESS_UNKNOWN_SIZE_VER0;
+	else if (record->type == MAPS_LOCKLESS_TYPE_UNCHANGED)
+		least = MAPS_LOCKLESS_UNCHANGED_SIZE_VER0;
 	if (parts < least || parts > record->size)
 		return "fixed_size cannot be";
 
@@ -320,6 +322,21 @@ static inline const char *file_fault(const struct maps_lockless_batch *header,
 	return NULL;
 }
 
+static inline const char *
+unchanged_fault(const struct maps_lockless_batch *header,
+		const struct maps_lockless_unchanged *unchanged, __u64 last_end)
+{
+	if (!(header->flags & MAPS_LOCKLESS_BATCH_SINCE))
+		return "an unchanged range, which nobody asked for";
+	if (unchanged->size != unchanged->fixed_size)
+		return "an unchanged range has more";
+	if (!unchanged->vma_count)
+		return "nothing is mapped in an unchanged range";
+	if (unchanged->reserved)
+		return "reserved is not zero";
+	return range_fault(unchanged->start, unchanged->end, last_end);
+}
+
 /* What is wrong with the records, the last of which ends at *@last_end. */
 static inline const char *records_fault(const union batch *batch, __u64 *last_end)
 {
@@ -330,6 +347,7 @@ static inline const char *records_fault(const union batch *batch, __u64 *last_en
 	__u16 last_type = 0;
 
 	for_each_record(record, batch) {
+		const struct maps_lockless_unchanged *unchanged = (const void *)record;
 		const struct maps_lockless_unknown *unknown = (const void *)record;
 		const struct maps_lockless_vma *vma = (const void *)record;
 		const char *fault;
@@ -351,6 +369,10 @@ static inline const char *records_fault(const union batch *batch, __u64 *last_en
 			if (!fault && unknown->size != unknown->fixed_size)
 				fault = "a range of which nothing is known has more";
 			*last_end = unknown->end;
+			break;
+		case MAPS_LOCKLESS_TYPE_UNCHANGED:
+			fault = unchanged_fault(header, unchanged, *last_end);
+			*last_end = unchanged->end;
 			break;
 		default:
 			fault = "a record of another type, which nobody asked for";

@@ -27,6 +27,9 @@ struct listing {
 	/* Ranges of which nothing is known. They are no mappings. */
 	struct maps_lockless_unknown *unknown;
 	size_t unknowns;
+	/* Ranges in which nothing has changed. */
+	struct maps_lockless_unchanged *unchanged;
+	size_t unchangeds;
 	struct maps_lockless_batch *headers;
 	size_t batches;
 	/* Of the final batch. */
@@ -175,9 +178,13 @@ static inline void add_batch(struct __test_metadata *_metadata,
 				sizeof(*listing->maps));
 	listing->unknown = realloc(listing->unknown, (listing->unknowns + count + 1) *
 				   sizeof(*listing->unknown));
+	listing->unchanged = realloc(listing->unchanged,
+				     (listing->unchangeds + count + 1) *
+				     sizeof(*listing->unchanged));
 	ASSERT_NE(NULL, listing->headers);
 	ASSERT_NE(NULL, listing->maps);
 	ASSERT_NE(NULL, listing->unknown);
+	ASSERT_NE(NULL, listing->unchanged);
 	listing->headers[listing->batches++] = batch->header;
 	for_each_record(record, batch) {
 		if (record->type == MAPS_LOCKLESS_TYPE_VMA)
@@ -186,6 +193,9 @@ static inline void add_batch(struct __test_metadata *_metadata,
 		else if (record->type == MAPS_LOCKLESS_TYPE_UNKNOWN)
 			memcpy(&listing->unknown[listing->unknowns++], record,
 			       sizeof(*listing->unknown));
+		else if (record->type == MAPS_LOCKLESS_TYPE_UNCHANGED)
+			memcpy(&listing->unchanged[listing->unchangeds++], record,
+			       sizeof(*listing->unchanged));
 	}
 }
 
@@ -199,6 +209,7 @@ static inline void free_listing(struct listing *listing)
 	}
 	free(listing->maps);
 	free(listing->unknown);
+	free(listing->unchanged);
 	free(listing->headers);
 	memset(listing, 0, sizeof(*listing));
 }
