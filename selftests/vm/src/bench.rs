@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `cargo vm bench`: how many instructions reading a process's mappings takes.
+//! `cargo vm bench`: how many instructions reading a process's mappings takes, and changing them.
 //!
 //! QEMU emulates one CPU and counts what it executes, so that a run tells the same on any machine, however busy
 //! that is. The guest's program `bench` makes the processes and reads them.
@@ -11,6 +11,7 @@ mod gate;
 mod profile;
 mod symbols;
 mod versions;
+mod writer;
 
 pub use gate::gate;
 
@@ -35,7 +36,7 @@ const STEADY: f64 = 0.05;
 
 /// What to measure.
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["instructions", "profile", "gate", "commit"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["instructions", "profile", "gate", "commit", "writer"]))]
 pub struct Options {
     /// Print how many instructions each way to read takes, for each VMA or call.
     #[arg(long)]
@@ -50,6 +51,10 @@ pub struct Options {
     /// Write anew what the gate compares with.
     #[arg(long, conflicts_with_all = ["rows", "long", "flavour"])]
     commit: bool,
+    /// Compare how many instructions changes take where nobody reads: on Linux without the series, with the option
+    /// off, and with it on. Fail where the series makes them more than 1 % more.
+    #[arg(long, conflicts_with_all = ["rows", "long", "flavour"])]
+    writer: bool,
     /// Also the rows that take minutes.
     #[arg(long)]
     long: bool,
@@ -63,6 +68,9 @@ pub struct Options {
 
 /// Measures.
 pub fn run(linux: Option<&Path>, options: &Options) -> Result<ExitCode> {
+    if options.writer {
+        return writer::run(linux);
+    }
     let kernel = Kernel::new(options.flavour, build::kernel(linux, options.flavour)?)?;
     if let Some(row) = &options.profile {
         profile::print(&kernel, row)?;

@@ -32,6 +32,9 @@ pub enum Flavour {
     Kcsan,
     /// With the option off.
     Off,
+    /// Linux without the series, which `bench --writer` compares with. Not for tests.
+    #[value(hide = true)]
+    Unpatched,
     /// The smallest that compiles the series, for `build --each-commit`. Not for booting.
     Small,
 }
@@ -50,6 +53,7 @@ impl Flavour {
             Self::Strict => "strict",
             Self::Kcsan => "kcsan",
             Self::Off => "off",
+            Self::Unpatched => "unpatched",
             Self::Small => "small",
         }
     }
@@ -87,7 +91,7 @@ impl Flavour {
     /// Seconds after which a run of all tests hangs.
     pub fn time_limit(self) -> u64 {
         match self {
-            Self::Plain | Self::Off | Self::Small => 1800,
+            Self::Plain | Self::Off | Self::Unpatched | Self::Small => 1800,
             Self::Kasan | Self::Strict | Self::Kcsan => 5400,
         }
     }
@@ -95,7 +99,7 @@ impl Flavour {
     /// The files in kernel/configs that it is made of. A later one wins.
     fn fragments(self) -> &'static [&'static str] {
         match self {
-            Self::Plain => &["base"],
+            Self::Plain | Self::Unpatched => &["base"],
             Self::Kasan => &["base", "kasan"],
             Self::Strict => &["base", "kasan", "strict"],
             Self::Kcsan => &["base", "kcsan"],
@@ -103,8 +107,21 @@ impl Flavour {
             Self::Small => &["small"],
         }
     }
+
+    /// What these files ask for.
+    fn wanted(self) -> Result<String> {
+        let configs = paths::root().join("kernel/configs");
+        let mut wanted = String::new();
+        for name in self.fragments() {
+            let path = configs.join(format!("{name}.config"));
+            wanted += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        }
+        Ok(wanted)
+    }
 }
 
+/// The file of a build's folder that has what its configuration was asked for.
+const WANTED: &str = "wanted.config";
 /// A kernel that can be booted.
 const WHOLE: [&str; 1] = ["bzImage"];
 
@@ -128,9 +145,12 @@ pub fn image(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
     Ok(image_in(&folder(&source::unpacked(linux)?, flavour)))
 }
 
-/// Builds a kernel with the whole series. Returns its image.
+/// Builds a kernel with the whole series, unless its flavour is to have none of it. Returns its image.
 pub fn kernel(linux: Option<&Path>, flavour: Flavour) -> Result<PathBuf> {
     let builder = Builder::new(linux)?;
+    if flavour == Flavour::Unpatched {
+        return builder.unpatched();
+    }
     series::install(&builder.tree, usize::MAX, None)?;
     builder.build(flavour)
 }
@@ -238,15 +258,10 @@ impl Builder {
     }
 
     fn configure(&self, flavour: Flavour, must_have: Wanted) -> Result<()> {
-        let configs = paths::root().join("kernel/configs");
-        let mut wanted = String::new();
-        for name in flavour.fragments() {
-            let path = configs.join(format!("{name}.config"));
-            wanted += &fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        }
+        let wanted = flavour.wanted()?;
         let folder = self.folder(flavour);
         fs::create_dir_all(&folder)?;
-        let fragment = folder.join("wanted.config");
+        let fragment = folder.join(WANTED);
         let config = folder.join(".config");
         if must_have == Wanted::All
             && config.exists()
@@ -313,6 +328,30 @@ impl Builder {
             image, complaints, ..
         } = self.compile(flavour, &WHOLE)?;
         self.fail_on_warnings(&complaints)?;
+        Ok(image)
+    }
+
+    /// Builds Linux without the series. Afterwards the tree holds the series again, of which a VM has programs.
+    ///
+    /// Whatever is built next compiles all anew that depends on what was exchanged, so that a kernel which is
+    /// there already is left alone.
+    fn unpatched(&self) -> Result<PathBuf> {
+        let flavour = Flavour::Unpatched;
+        let folder = self.folder(flavour);
+        let (image, fragment) = (image_in(&folder), folder.join(WANTED));
+        let wanted = flavour.wanted()?;
+        let is_there = image.exists()
+            && fs::read_to_string(&fragment).is_ok_and(|last| last == wanted)
+            && newer_than(&image, &fragment);
+        let built = if is_there {
+            Ok(())
+        } else {
+            series::install(&self.tree, 0, None)?;
+            self.configure(flavour, Wanted::WhatThereIs)
+                .and_then(|()| self.compile(flavour, &WHOLE).map(drop))
+        };
+        series::install(&self.tree, usize::MAX, None)?;
+        built?;
         Ok(image)
     }
 

@@ -42,7 +42,7 @@ pub struct Run {
     pub unit: &'static str,
     /// How many of these there are.
     pub units: usize,
-    /// Does it once, and returns how much was read.
+    /// Does it once, and returns how much was read or done.
     pub run: Box<dyn FnMut() -> Result<u64>>,
     /// Gets ready for once, before the process makes its round of changes. [`None`]: it makes none.
     pub before_changes: Option<Box<dyn FnMut() -> Result<()>>>,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! How many instructions reading a process's mappings takes, by maps_lockless and by what else there is.
+//! How many instructions reading a process's mappings takes, by maps_lockless and by what else there is, and how
+//! many changing them takes where nobody reads.
 //!
 //! It is for a VM of one CPU that counts instructions: see `selftests/vm/src/bench.rs`.
 
@@ -14,6 +15,7 @@ mod marks;
 mod rows;
 mod since;
 mod subject;
+mod writers;
 
 pub use rows::become_process;
 
@@ -22,19 +24,26 @@ use contenders::{CONTENDERS, Contender, Run};
 use rows::{ROWS, Row};
 use std::{thread, time::Duration};
 use subject::Subject;
+use writers::{WRITERS, Writer};
 
 /// How often each is measured, after once to warm up. Odd, so that there is a median.
 const ROUNDS: usize = 3;
+/// The same for changes, whose rounds differ by the timer interrupts that fall into them, and by what RCU frees then.
+const WRITER_ROUNDS: usize = 15;
+/// How many rounds of changes warm up, until as much memory waits for RCU as in all later rounds.
+const WRITER_WARM_UP: usize = 3;
 
 /// What to measure.
 #[derive(Debug, Default)]
 pub struct Options {
     /// Rows, `four-a-file-10000`, or one contender of a row, `four-a-file-10000/maps`. Of other numbers of VMAs,
-    /// too. None: all rows.
+    /// too. Also changes, `few-vmas/fork`. None: all rows.
     pub rows: Vec<String>,
+    /// All changes instead of all rows.
+    pub writer: bool,
     /// Also the rows that take minutes.
     pub long: bool,
-    /// Measure each once instead of three times.
+    /// Measure each once instead of several times.
     pub once: bool,
 }
 
@@ -45,13 +54,20 @@ pub fn run(options: &Options) -> Result<()> {
     subject::permit_many_vmas()?;
     settle();
     clock::check()?;
-    let rounds = if options.once { 1 } else { ROUNDS };
+    let rounds = |rounds| if options.once { 1 } else { rounds };
     let mut work: Vec<(Row, Vec<&Contender>)> = Vec::new();
-    if options.rows.is_empty() {
+    let mut changes: Vec<&Writer> = Vec::new();
+    if options.writer {
+        changes.extend(&WRITERS);
+    } else if options.rows.is_empty() {
         let rows = ROWS.iter().filter(|row| options.long || !row.is_long());
         work.extend(rows.map(|row| (*row, row.contenders())));
     }
     for spec in &options.rows {
+        if let Some(writer) = writers::named(spec) {
+            changes.push(writer);
+            continue;
+        }
         let (row, contenders) = wanted(spec)?;
         // A process for all that is wanted of it.
         match work.iter_mut().find(|(other, _)| *other == row) {
@@ -63,9 +79,15 @@ pub fn run(options: &Options) -> Result<()> {
         let mut subject = Subject::start(row).with_context(|| row.to_string())?;
         settle();
         for contender in contenders {
-            measure(&mut subject, contender, rounds)
+            measure_contender(&mut subject, contender, rounds(ROUNDS))
                 .with_context(|| format!("{row}/{}", contender.name))?;
         }
+    }
+    for writer in changes {
+        let run = writer.start().context(writer.name)?;
+        settle();
+        let rounds = rounds(WRITER_ROUNDS);
+        measure(writer.name, run, || Ok(()), WRITER_WARM_UP, rounds).context(writer.name)?;
     }
     Ok(())
 }
@@ -84,39 +106,57 @@ fn wanted(spec: &str) -> Result<(Row, Vec<&'static Contender>)> {
     Ok((row.parse()?, vec![contender]))
 }
 
-fn measure(subject: &mut Subject, contender: &Contender, rounds: usize) -> Result<()> {
-    let Run {
-        unit,
-        units,
-        mut run,
-        mut before_changes,
-    } = (contender.prepare)(subject)?;
+/// Measures one way to read a process, which changes before each round if the contender follows changes.
+fn measure_contender(subject: &mut Subject, contender: &Contender, rounds: usize) -> Result<()> {
+    let mut run = (contender.prepare)(subject)?;
+    let name = format!("{}/{}", subject.row, contender.name);
+    let mut before_changes = run.before_changes.take();
     if before_changes.is_some() {
         subject.change().context("places to change")?;
     }
-    let mut change = |subject: &mut Subject| -> Result<()> {
+    let change = || {
         if let Some(get_ready) = &mut before_changes {
             get_ready()?;
             subject.change()?;
         }
         Ok(())
     };
-    change(subject)?;
-    let expected = run()?;
-    ensure!(expected > 0, "nothing was read");
-    let mut line = format!("measured {}/{} {unit} {units}", subject.row, contender.name);
+    measure(&name, run, change, 1, rounds)
+}
+
+/// Measures what is done `warm_up` times before, and `change` before each time.
+fn measure(
+    name: &str,
+    run: Run,
+    mut change: impl FnMut() -> Result<()>,
+    warm_up: usize,
+    rounds: usize,
+) -> Result<()> {
+    let Run {
+        unit,
+        units,
+        mut run,
+        ..
+    } = run;
+    let mut expected = 0;
+    for _ in 0..warm_up {
+        change()?;
+        expected = run()?;
+    }
+    ensure!(expected > 0, "nothing was done");
+    let mut line = format!("measured {name} {unit} {units}");
     for _ in 0..rounds {
-        change(subject)?;
+        change()?;
         clock::await_tick()?;
         marks::mark_begin();
         let begin = clock::instructions();
-        let read = run();
+        let done = run();
         let end = clock::instructions();
         marks::mark_end();
-        let read = read?;
+        let done = done?;
         ensure!(
-            read == expected,
-            "{read} were read instead of {expected}: the process does not rest"
+            done == expected,
+            "{done} were counted instead of {expected}: the process does not rest"
         );
         line += &format!(" {}", end - begin);
     }

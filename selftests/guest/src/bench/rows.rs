@@ -201,11 +201,7 @@ fn make(row: Row) -> Result<()> {
     let Row { kind, count } = row;
     let path = |number| files::path(kind.name(), number);
     match kind {
-        Kind::Anonymous => map_by_turns(count, PAGE, |place| {
-            // What has other permissions than its neighbour is not merged with it.
-            let turn = place / PAGE % 2;
-            map_memory(place, if turn == 0 { RW } else { R })
-        }),
+        Kind::Anonymous => make_memory(count),
         Kind::Gaps => map_by_turns(count, 2 * PAGE, |place| map_memory(place, RW)),
         Kind::FourAFile => {
             (0..count / 4).try_for_each(|number| map_segments(&path(number)?, [R, RX, R, RW]))
@@ -226,6 +222,15 @@ fn make(row: Row) -> Result<()> {
             })
         }
     }
+}
+
+/// Maps memory, one VMA behind the other.
+pub(super) fn make_memory(count: usize) -> Result<()> {
+    map_by_turns(count, PAGE, |place| {
+        // What has other permissions than its neighbour is not merged with it.
+        let turn = place / PAGE % 2;
+        map_memory(place, if turn == 0 { RW } else { R })
+    })
 }
 
 /// Calls `map` for `count` places, one behind the other, where nothing is.

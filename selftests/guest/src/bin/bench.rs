@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Tells how many instructions reading a process's mappings takes:
-//! `bench [--long] [--once] [ROW[/CONTENDER]...]`.
+//! Tells how many instructions reading a process's mappings takes, or changing them:
+//! `bench [--long] [--once] [--writer] [ROW[/CONTENDER]...]`.
 //!
 //! Any other argument is for processes that it starts itself. It needs a VM that counts instructions.
 
@@ -14,8 +14,9 @@ fn main() -> Result<()> {
         match &arg[..] {
             "--long" => options.long = true,
             "--once" => options.once = true,
+            "--writer" => options.writer = true,
             _ if arg.starts_with('-') => {
-                bail!("usage: bench [--long] [--once] [ROW[/CONTENDER]...]")
+                bail!("usage: bench [--long] [--once] [--writer] [ROW[/CONTENDER]...]")
             }
             _ => match bench::become_process(&arg) {
                 Some(done) => return done,
