@@ -29,10 +29,12 @@ FILE_NAMES = (
 ).split()
 UNKNOWN = struct.Struct("=HHIQQ")
 UNKNOWN_NAMES = "type fixed_size size start end".split()
+UNCHANGED = struct.Struct("=HHIQQII")
+UNCHANGED_NAMES = "type fixed_size size start end vma_count reserved".split()
 
 FINAL, FIRST = 0x1, 0x4
 END_COMPLETE, END_GONE = 2, 3
-TYPE_VMA, TYPE_FILE, TYPE_UNKNOWN = 1, 2, 3
+TYPE_VMA, TYPE_FILE, TYPE_UNKNOWN, TYPE_UNCHANGED = 1, 2, 3, 4
 FIELD_NAME, FIELD_PATH, FIELD_DELETED, FIELD_BUILD_ID = 0x8, 0x400, 0x800, 0x1000
 FILE_DELETED, FILE_BUILD_ID_NOT_RESIDENT = 0x1, 0x4
 NO_FILE = dict.fromkeys(FILE_NAMES, 0) | {"path": b"", "build_id": b""}
@@ -71,6 +73,9 @@ def records(batch, begin, count):
             record = file(batch, at)
         elif kind == TYPE_UNKNOWN:
             record = fixed(batch, at, UNKNOWN, UNKNOWN_NAMES)
+            check(record["start"] <= record["end"], "bad range", at)
+        elif kind == TYPE_UNCHANGED:
+            record = fixed(batch, at, UNCHANGED, UNCHANGED_NAMES)
             check(record["start"] <= record["end"], "bad range", at)
         elif kind == TYPE_VMA:
             record = fixed(batch, at, VMA, VMA_NAMES)
@@ -147,6 +152,44 @@ def judge(listing):
     return "consistent"
 
 
+def token(listing):
+    """Identity and change count of a listing that is proved consistent, or None."""
+    if judge(listing) != "consistent":
+        return None
+    header = listing[0][0]
+    return header["mm_id"], header["seq_begin"]
+
+
+class Contradiction(Exception):
+    """An unchanged range has more VMAs than the earlier listing."""
+
+
+def merge(earlier, listing, read_again):
+    """The VMA records of a listing of what has changed since an earlier one, and whether they are proved.
+
+    earlier has the VMA records of the earlier listing, which was proved, and listing is what batches() yields of the
+    listing of what has changed. read_again(start, end) returns what batches() yields of a listing of a range.
+    """
+    merged = []
+    proved = token(listing)
+    moment = proved
+    for record in (record for _, all in listing for record in all):
+        if record["type"] == TYPE_VMA:
+            merged.append(record)
+        elif record["type"] == TYPE_UNCHANGED:
+            start, end, count = record["start"], record["end"], record["vma_count"]
+            held = [vma for vma in earlier if vma["start"] < end and start < vma["end"]]
+            if len(held) < count:
+                raise Contradiction(f"{count} VMAs and not {len(held)} from {start:#x} to {end:#x}")
+            if len(held) > count:
+                again = list(read_again(start, end))
+                if token(again) != moment:
+                    proved = None
+                held = [vma for _, all in again for vma in all if vma["type"] == TYPE_VMA]
+            merged += held
+    return merged, proved is not None
+
+
 def shown_name(record):
     """What maps shows behind the inode number."""
     name, of = record["name"], record["of"]
@@ -209,6 +252,8 @@ def all_fields(record):
         return line + f" deleted={deleted(record)} build_id={build_id(record)}"
     if kind == TYPE_UNKNOWN:
         return fields("unknown", ("start", "end"), record)
+    if kind == TYPE_UNCHANGED:
+        return fields("unchanged", ("start", "end", "vma_count"), record)
     return fields("other", ("type", "size"), record)
 
 

@@ -37,6 +37,7 @@ pub fn watch(options: &Options, filter: &Filter, interval: Duration) -> Result<R
             attempts: plan.attempts.unwrap_or(ATTEMPTS),
             interval: interval / 2,
             lockless_only,
+            ..MonitorOptions::default()
         }),
         changes: Changes::new(options, filter),
         filter,

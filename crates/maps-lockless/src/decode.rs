@@ -17,12 +17,13 @@ use crate::{
     BuildId, MappingRef,
     wire::{
         MAPS_LOCKLESS_BATCH_FINAL, MAPS_LOCKLESS_BATCH_FIRST, MAPS_LOCKLESS_BATCH_SELECTED,
-        MAPS_LOCKLESS_BATCH_SIZE_VER0, MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DELETED,
-        MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT, MAPS_LOCKLESS_FILE_DELETED,
-        MAPS_LOCKLESS_FILE_SIZE_VER0, MAPS_LOCKLESS_MAGIC, MAPS_LOCKLESS_TYPE_FILE,
-        MAPS_LOCKLESS_TYPE_UNKNOWN, MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_UNKNOWN_SIZE_VER0,
+        MAPS_LOCKLESS_BATCH_SINCE, MAPS_LOCKLESS_BATCH_SIZE_VER0, MAPS_LOCKLESS_FIELD_BUILD_ID,
+        MAPS_LOCKLESS_FIELD_DELETED, MAPS_LOCKLESS_FILE_BUILD_ID_NOT_RESIDENT,
+        MAPS_LOCKLESS_FILE_DELETED, MAPS_LOCKLESS_FILE_SIZE_VER0, MAPS_LOCKLESS_MAGIC,
+        MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNCHANGED, MAPS_LOCKLESS_TYPE_UNKNOWN,
+        MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_UNCHANGED_SIZE_VER0, MAPS_LOCKLESS_UNKNOWN_SIZE_VER0,
         MAPS_LOCKLESS_VERSION, MAPS_LOCKLESS_VMA_SIZE_VER0, maps_lockless_batch,
-        maps_lockless_file, maps_lockless_unknown, maps_lockless_vma,
+        maps_lockless_file, maps_lockless_unchanged, maps_lockless_unknown, maps_lockless_vma,
     },
 };
 use core::{fmt, iter::FusedIterator, mem::offset_of, ops::Range};
@@ -184,10 +185,17 @@ impl<'a> Batch<'a> {
         self.header.flags & MAPS_LOCKLESS_BATCH_SELECTED != 0
     }
 
+    /// Whether VMAs that have not changed since a token may be told as [`Batch::unchanged`] ranges and
+    /// not as mappings.
+    pub fn is_since(&self) -> bool {
+        self.header.flags & MAPS_LOCKLESS_BATCH_SINCE != 0
+    }
+
     /// The VMAs, as every source tells them, each with what is known of the file that it maps.
     ///
     /// Records of any other type are passed over: see [`Batch::unknown`] for the ranges of which the
-    /// kernel could not tell what they hold.
+    /// kernel could not tell what they hold, and [`Batch::unchanged`] for those in which nothing has
+    /// changed.
     #[inline]
     pub fn mappings(
         &self,
@@ -200,6 +208,13 @@ impl<'a> Batch<'a> {
     #[inline]
     pub fn unknown(&self) -> impl FusedIterator<Item = Result<Range<u64>, DecodeError>> + use<'a> {
         UnknownRanges(self.cursor())
+    }
+
+    /// The ranges in which no VMA has changed since the token that the request was made with, and none was
+    /// added. Of any other request there are none.
+    #[inline]
+    pub fn unchanged(&self) -> impl FusedIterator<Item = Result<Unchanged, DecodeError>> + use<'a> {
+        UnchangedRanges(self.cursor())
     }
 
     /// The records. A type that is not known here comes as [`Record::Other`].
@@ -268,6 +283,8 @@ pub enum Record<'a> {
     File(File<'a>),
     /// A range that may hold mappings which the listing does not show. It is no mapping.
     Unknown(Range<u64>),
+    /// A range in which nothing has changed. It is no mapping.
+    Unchanged(Unchanged),
     /// A record that a later kernel knows and this decoder does not.
     Other {
         /// The record's type.
@@ -275,6 +292,19 @@ pub enum Record<'a> {
         /// All its bytes.
         bytes: &'a [u8],
     },
+}
+
+/// A range in which no VMA has changed since a token, and none was added. VMAs that are gone since are
+/// not told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Unchanged {
+    /// The addresses, in bytes. Gaps belong to it. The first VMA may begin below, and the last one end
+    /// above.
+    pub range: Range<u64>,
+    /// Number of VMAs that have an address in the range and were asked for. Whoever knows more of them
+    /// has to read the range again.
+    pub vma_count: u32,
 }
 
 /// A VMA's record, with its name and the file that it maps.
@@ -434,6 +464,20 @@ impl<'a> Raw<'a> {
         }
         Ok(fields.start..fields.end)
     }
+
+    /// This record, as a range in which nothing has changed.
+    #[inline]
+    fn unchanged(&self) -> Result<Unchanged, DecodeError> {
+        let fields: maps_lockless_unchanged = self.fixed(MAPS_LOCKLESS_UNCHANGED_SIZE_VER0)?;
+        if fields.end < fields.start {
+            let at = self.at + offset_of!(maps_lockless_unchanged, start);
+            return error(at, DecodeErrorKind::BadRange);
+        }
+        Ok(Unchanged {
+            range: fields.start..fields.end,
+            vma_count: fields.vma_count,
+        })
+    }
 }
 
 /// Whether a VMA's addresses are those of a range.
@@ -559,6 +603,7 @@ impl<'a> Iterator for Records<'a> {
             MAPS_LOCKLESS_TYPE_VMA => self.vma(raw).map(Record::Vma),
             MAPS_LOCKLESS_TYPE_FILE => self.file(raw).map(Record::File),
             MAPS_LOCKLESS_TYPE_UNKNOWN => raw.unknown().map(Record::Unknown),
+            MAPS_LOCKLESS_TYPE_UNCHANGED => raw.unchanged().map(Record::Unchanged),
             r#type => Ok(Record::Other {
                 r#type,
                 bytes: raw.bytes,
@@ -590,3 +635,24 @@ impl Iterator for UnknownRanges<'_> {
 }
 
 impl FusedIterator for UnknownRanges<'_> {}
+
+/// The ranges in which nothing has changed. See [`Batch::unchanged`].
+struct UnchangedRanges<'a>(Cursor<'a>);
+
+impl Iterator for UnchangedRanges<'_> {
+    type Item = Result<Unchanged, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let unchanged = match self.0.step()? {
+                Ok(raw) if raw.r#type == MAPS_LOCKLESS_TYPE_UNCHANGED => raw.unchanged(),
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
+            return Some(self.0.checked(unchanged));
+        }
+    }
+}
+
+impl FusedIterator for UnchangedRanges<'_> {}

@@ -25,6 +25,7 @@
 //! - [`Process::lookup`] looks single addresses up.
 //! - [`Snapshot::normalize`] makes a listing a strict map, and [`Snapshot::diff`] tells what changed
 //!   from one to another.
+//! - A [`Follower`] keeps a snapshot of one address space up to date, and reads only what changed.
 //! - A [`Monitor`] follows many processes, and reads only those that changed.
 //! - [`Reader::state`] tells the state of an address space without a look at its mappings.
 //! - [`decode`] and [`text`] are the decoders alone: they take bytes, do no I/O and allocate nothing. A
@@ -65,6 +66,10 @@ extern crate std;
 #[cfg(test)]
 extern crate self as maps_lockless;
 
+// What several of the unit tests need, and those beside the library.
+#[cfg(all(test, feature = "std"))]
+#[path = "../tests/build/mod.rs"]
+mod build;
 #[cfg(feature = "capture")]
 mod capture;
 pub mod decode;
@@ -87,9 +92,15 @@ mod error;
 #[cfg(feature = "std")]
 mod file;
 #[cfg(feature = "std")]
+mod follower;
+#[cfg(feature = "std")]
+mod listing;
+#[cfg(feature = "std")]
 mod lookup;
 #[cfg(feature = "std")]
 mod mapped;
+#[cfg(feature = "std")]
+mod merge;
 #[cfg(feature = "std")]
 mod monitor;
 #[cfg(feature = "std")]
@@ -121,6 +132,7 @@ pub use capture::{CaptureReader, CaptureWriter, CapturedProcess};
 pub use {
     diff::{Change, Difference},
     error::Error,
+    follower::{Follower, Update},
     lookup::Lookup,
     monitor::{Event, Monitor, MonitorOptions},
     normalize::Mended,

@@ -3,7 +3,11 @@
 //! Follows many processes, and reads only those whose mappings changed.
 
 use crate::{
-    Completeness, Error, Judgement, Process, Reader, Request, Snapshot, Source, stat::Stat,
+    Completeness, Error, Judgement, Process, Reader, Request, Snapshot, Source,
+    follower::{Reading, read_changes, unproved},
+    listing::Tries,
+    normalize::is_strict,
+    stat::Stat,
 };
 use std::{
     collections::BTreeMap,
@@ -25,18 +29,22 @@ pub struct MonitorOptions {
     /// Where the source gives no evidence of change, the least time between two readings of one
     /// process.
     pub interval: Duration,
+    /// From maps_lockless, the time after which a process that has changed is read as a whole. Before that, only
+    /// what has changed is read of it.
+    pub refresh: Duration,
     /// Never to use a source other than maps_lockless. Where the kernel does not have it, each
     /// process fails with [`Error::is_unsupported`].
     pub lockless_only: bool,
 }
 
-/// What maps shows, three attempts, a second, any source.
+/// What maps shows, three attempts, a second, a minute, any source.
 impl Default for MonitorOptions {
     fn default() -> Self {
         Self {
             request: Request::default(),
             attempts: 3,
             interval: Duration::from_secs(1),
+            refresh: Duration::from_secs(60),
             lockless_only: false,
         }
     }
@@ -95,8 +103,10 @@ pub enum Event {
 /// # Work
 ///
 /// From maps_lockless, a process whose [`Token`](crate::Token) is as before is not read: it costs the
-/// same few system calls however many mappings it has. What the token does not cover, the paths of
-/// files above all, is not noticed then; docs/tearing.md lists it.
+/// same few system calls however many mappings it has. Of one that has changed, only what has changed is read,
+/// as by a [`Follower`](crate::Follower). What the token does not cover, the paths of files above all, is not noticed
+/// where nothing else has changed at these addresses; docs/tearing.md lists it. A process that changes is read as a
+/// whole when the last whole reading is older than [`refresh`](MonitorOptions::refresh).
 ///
 /// From PROCMAP_QUERY and maps, which give no evidence, a process is read whole once each
 /// [`interval`](MonitorOptions::interval), and in the rounds between only asked whether it still runs
@@ -135,8 +145,12 @@ struct Followed {
 #[derive(Debug)]
 struct Last {
     snapshot: Arc<Snapshot>,
+    /// The last one that was proved, often the same.
+    proved: Option<Arc<Snapshot>>,
     space: Space,
     read: Instant,
+    /// When everything was read.
+    refreshed: Instant,
 }
 
 /// Whose mappings a snapshot has, by what its source can tell.
@@ -153,8 +167,15 @@ enum Space {
 /// What a look at a process finds.
 enum Look {
     Same,
-    Read(Snapshot, Space),
+    Read(Snapshot, Space, Extent),
     Exited,
+}
+
+/// What of a process was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Changes,
 }
 
 impl<K: Ord + Clone> Monitor<K> {
@@ -233,9 +254,9 @@ impl Followed {
                 self.failed = None;
                 None
             }
-            Ok(Look::Read(snapshot, space)) => {
+            Ok(Look::Read(snapshot, space, extent)) => {
                 self.failed = None;
-                self.event(snapshot, space)
+                self.event(snapshot, space, extent)
             }
             Err(error) => {
                 let told = self.failed.replace(error.errno());
@@ -245,13 +266,24 @@ impl Followed {
     }
 
     /// Takes what was read.
-    fn event(&mut self, mut snapshot: Snapshot, space: Space) -> Option<Event> {
+    fn event(&mut self, mut snapshot: Snapshot, space: Space, extent: Extent) -> Option<Event> {
         snapshot.normalize();
         let after = Arc::new(snapshot);
-        let last = self.last.replace(Last {
+        let now = Instant::now();
+        let last = self.last.take();
+        let proved = match after.token {
+            Some(_) => Some(after.clone()),
+            None => last.as_ref().and_then(|last| last.proved.clone()),
+        };
+        let refreshed = last.as_ref().map(|last| last.refreshed);
+        self.last = Some(Last {
             snapshot: after.clone(),
+            proved,
             space,
-            read: Instant::now(),
+            read: now,
+            refreshed: refreshed
+                .filter(|_| extent == Extent::Changes)
+                .unwrap_or(now),
         });
         let Some(Last {
             snapshot: before,
@@ -324,7 +356,7 @@ impl Followed {
                 Err(error) => return Err(error),
             }
         }
-        let snapshot = reader.consistent(options.attempts, Duration::MAX)?;
+        let (snapshot, extent) = self.read_by_token(reader, options)?;
         match snapshot.completeness {
             Completeness::Gone => Ok(None),
             Completeness::NoAddressSpace if Stat::read(&self.process)?.exited => {
@@ -333,9 +365,41 @@ impl Followed {
             _ => {
                 let id = reader.judge().mm_id();
                 let space = id.map_or(Space::None, Space::Id);
-                Ok(Some(Look::Read(snapshot, space)))
+                Ok(Some(Look::Read(snapshot, space, extent)))
             }
         }
+    }
+
+    /// Reads what has changed, or everything.
+    fn read_by_token(
+        &self,
+        reader: &mut Reader,
+        options: &MonitorOptions,
+    ) -> Result<(Snapshot, Extent), Error> {
+        let last = self.last.as_ref();
+        let recent = last.filter(|last| last.refreshed.elapsed() < options.refresh);
+        if let Some(earlier) = recent.and_then(|last| last.proved.as_ref()) {
+            let mut tries = Tries::new(options.attempts, Duration::MAX);
+            let changes = match read_changes(reader, earlier, &mut tries)? {
+                Reading::Whole(snapshot) => return Ok((snapshot, Extent::Whole)),
+                Reading::Changes(changes) => changes,
+            };
+            let extent = if changes.is_whole() {
+                Extent::Whole
+            } else {
+                Extent::Changes
+            };
+            if !changes.is_proved() {
+                return Ok((unproved(changes, earlier), extent));
+            }
+            // Both snapshots are told in events, so that what did not change is copied.
+            let merged = changes.merge(|at| earlier.mappings[at].clone());
+            if is_strict(&merged.mappings) {
+                return Ok((merged, extent));
+            }
+        }
+        let snapshot = reader.consistent(options.attempts, Duration::MAX)?;
+        Ok((snapshot, Extent::Whole))
     }
 
     /// [`None`] where the process called execve(2) since `before`, or has not done with it.
@@ -356,7 +420,7 @@ impl Followed {
             true => Space::Image(after.image),
             false => Space::None,
         };
-        Ok(Some(Look::Read(snapshot?, space)))
+        Ok(Some(Look::Read(snapshot?, space, Extent::Whole)))
     }
 
     /// There is no such process any more, or it has no address space: a kernel thread has none, nor has
@@ -368,7 +432,7 @@ impl Followed {
         match Stat::read(&self.process) {
             Ok(stat) if stat.exited => Ok(Look::Exited),
             Ok(stat) if stat.mapped && error.is_exited() => Ok(Look::Same),
-            Ok(_) if error.is_exited() => Ok(Look::Read(nothing(), Space::None)),
+            Ok(_) if error.is_exited() => Ok(Look::Read(nothing(), Space::None, Extent::Whole)),
             Ok(_) => Err(error),
             Err(gone) if gone.is_not_found() || gone.is_exited() => Ok(Look::Exited),
             Err(error) => Err(error),
@@ -416,7 +480,7 @@ mod tests {
                 unknown: unknown.into_iter().collect(),
                 ..nothing()
             };
-            followed.event(snapshot, Space::Id(1))
+            followed.event(snapshot, Space::Id(1), Extent::Whole)
         };
         assert!(matches!(event(None), Some(Event::New(_))));
         assert!(event(None).is_none());

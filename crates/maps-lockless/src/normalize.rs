@@ -136,7 +136,8 @@ impl Mended {
     }
 }
 
-fn is_strict(mappings: &[Mapping]) -> bool {
+/// Whether mappings are in order, without overlap and empty ranges.
+pub(crate) fn is_strict(mappings: &[Mapping]) -> bool {
     mappings.iter().all(|mapping| mapping.start < mapping.end)
         && mappings.is_sorted_by(|before, after| before.end <= after.start)
 }

@@ -4,8 +4,9 @@
 
 use crate::{
     Completeness, Error, Judge, Judgement, MappingRef, Request, Snapshot, Source, State, Token,
-    decode::{self, Decoder},
+    decode::{self, Decoder, Unchanged},
     file::NamedFile,
+    listing::{self, Ask, Lister, Listing, Tries},
     request::Selection,
     source::{
         lockless::{AllKnown, Lockless},
@@ -15,12 +16,7 @@ use crate::{
     text,
 };
 use core::ops::Range;
-use std::{
-    os::fd::OwnedFd,
-    path::Path,
-    time::{Duration, Instant},
-    vec::Vec,
-};
+use std::{os::fd::OwnedFd, path::Path, time::Duration, vec::Vec};
 
 /// An open source of a process's mappings.
 ///
@@ -201,8 +197,30 @@ impl Reader {
 
     /// Begins anew with the lowest address.
     pub fn rewind(&mut self) -> Result<(), Error> {
+        self.begin(&Ask::default())
+    }
+
+    /// Begins anew with the lowest address, and reads only what has changed since a token, until the next
+    /// [`rewind`](Self::rewind). The token must be that of a [`Snapshot`] by the same request.
+    ///
+    /// Batches then have [`unchanged`](Batch::unchanged) ranges in place of mappings that did not change, and
+    /// mappings of which some may not have changed either. What is in neither is not mapped any more.
+    /// docs/abi.md says how to make a listing of them; a [`Follower`](crate::Follower) does it. The other sources,
+    /// and a kernel that cannot tell, list everything.
+    ///
+    /// Fails as making any other request: with [`Error::is_unsupported`] where the kernel does not know such
+    /// requests.
+    pub fn rewind_since(&mut self, token: &Token) -> Result<(), Error> {
+        self.begin(&Ask {
+            since: Some(*token),
+            range: None,
+        })
+    }
+
+    /// Begins anew. The other sources than maps_lockless know no part of a request: they read all.
+    fn begin(&mut self, ask: &Ask) -> Result<(), Error> {
         match &mut self.source {
-            Open::Lockless(lockless) => lockless.rewind(),
+            Open::Lockless(lockless) => lockless.begin(ask),
             Open::Query(query) => {
                 query.rewind();
                 Ok(())
@@ -223,20 +241,7 @@ impl Reader {
     /// [`judgement`](Snapshot::judgement) tells. Nothing but the attempts is waited for, and from a
     /// source that gives no evidence there is one.
     pub fn consistent(&mut self, attempts: u32, time: Duration) -> Result<Snapshot, Error> {
-        let begin = Instant::now();
-        let mut attempt = 1;
-        loop {
-            let snapshot = self.snapshot()?;
-            let may_become = snapshot.completeness == Completeness::Complete;
-            if snapshot.is_consistent()
-                || !may_become
-                || attempt >= attempts
-                || begin.elapsed() >= time
-            {
-                return Ok(snapshot);
-            }
-            attempt += 1;
-        }
+        listing::whole(self, &mut Tries::new(attempts, time))
     }
 
     /// The state of the address space now, without reading a mapping. [`None`] where the source cannot
@@ -263,6 +268,25 @@ impl Reader {
     /// not covered, docs/tearing.md lists.
     pub fn changed_since(&self, token: &Token) -> Result<bool, Error> {
         Ok(self.token()?.is_none_or(|now| now != *token))
+    }
+}
+
+impl Lister for Reader {
+    fn changed_since(&self, token: &Token) -> Result<bool, Error> {
+        Reader::changed_since(self, token)
+    }
+
+    fn list(&mut self, ask: &Ask) -> Result<Listing, Error> {
+        self.begin(ask)?;
+        Listing::read(self)
+    }
+
+    fn path(&self) -> &Path {
+        match &self.source {
+            Open::Lockless(lockless) => lockless.path(),
+            Open::Query(query) => query.path(),
+            Open::Text(text) => text.path(),
+        }
     }
 }
 
@@ -338,6 +362,15 @@ where
 }
 
 impl<'a> Batch<'a> {
+    /// A batch that was not read.
+    #[cfg(test)]
+    pub(crate) fn of(batch: decode::Batch<'a>, all_known: &'a AllKnown, path: &'a Path) -> Self {
+        Self {
+            part: Part::Lockless { batch, all_known },
+            path,
+        }
+    }
+
     /// The mappings. One that cannot be understood is an error, and the others come all the same.
     pub fn mappings(&self) -> impl Iterator<Item = Result<MappingRef<'a>, Error>> + use<'a, '_> {
         Mappings {
@@ -369,6 +402,15 @@ impl<'a> Batch<'a> {
         let path = self.path;
         let unknown = self.raw().into_iter().flat_map(decode::Batch::unknown);
         unknown.map(move |range| range.map_err(|error| Error::format(path, error)))
+    }
+
+    /// The ranges in which nothing has changed since the token of [`Reader::rewind_since`]. They stand for mappings
+    /// that the batch does not show. Of [`Source::Lockless`] alone.
+    pub fn unchanged(&self) -> impl Iterator<Item = Result<Unchanged, Error>> + use<'a, '_> {
+        let path = self.path;
+        let since = self.raw().filter(|batch| batch.is_since());
+        let unchanged = since.into_iter().flat_map(decode::Batch::unchanged);
+        unchanged.map(move |range| range.map_err(|error| Error::format(path, error)))
     }
 
     /// The batch as the kernel gave it, with its evidence. Of [`Source::Lockless`] alone.

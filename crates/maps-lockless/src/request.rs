@@ -5,6 +5,7 @@
 use crate::{
     Error, MappingRef,
     file::NamedFile,
+    listing::Ask,
     mapping::TOLD_BY_MAPS,
     wire::{
         MAPS_LOCKLESS_FIELD_BUILD_ID, MAPS_LOCKLESS_FIELD_DELETED, MAPS_LOCKLESS_FIELD_DEV,
@@ -14,6 +15,7 @@ use crate::{
         MAPS_LOCKLESS_VMA_EXEC, MAPS_LOCKLESS_VMA_FILE, maps_lockless_request,
     },
 };
+use core::ops::Range;
 
 /// What to read. [`Default`] is what maps shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +147,18 @@ impl Selection {
         Ok(())
     }
 
+    /// The same, but only of these addresses.
+    fn within(self, range: &Range<u64>) -> Self {
+        Self {
+            start: self.start.max(range.start),
+            end: match self.end {
+                0 => range.end,
+                end => end.min(range.end),
+            },
+            ..self
+        }
+    }
+
     /// Whether a mapping is wanted, of which all flags are known that this asks about.
     pub(crate) fn wants(&self, mapping: &MappingRef<'_>) -> bool {
         let flags = mapping.flags.set;
@@ -182,6 +196,19 @@ impl Request {
             max_records,
             ..Default::default()
         }
+    }
+
+    /// The request for a part of this.
+    pub(crate) fn part_to_wire(self, ask: &Ask) -> maps_lockless_request {
+        let selection = match &ask.range {
+            Some(range) => self.selection.within(range),
+            None => self.selection,
+        };
+        let mut wire = Self { selection, ..self }.to_wire(0);
+        if let Some(token) = ask.since {
+            (wire.since_mm_id, wire.since_seq) = (token.mm_id, token.count);
+        }
+        wire
     }
 
     /// Whether the kernel does this without being asked.

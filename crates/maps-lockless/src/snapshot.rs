@@ -2,7 +2,9 @@
 
 //! All mappings of a process, and what may be believed of them.
 
-use crate::{BatchEvidence, Completeness, Error, Judgement, Mapping, Reader, Source, Token};
+use crate::{
+    BatchEvidence, Completeness, Error, Judgement, Mapping, Reader, Source, Token, listing::Listing,
+};
 use core::ops::Range;
 use std::vec::Vec;
 
@@ -41,36 +43,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Error> {
-        let mut mappings = Vec::new();
-        let mut torn = Vec::new();
-        let mut unknown = Vec::new();
-        let mut evidence = Vec::new();
-        while let Some(batch) = reader.next_batch()? {
-            for mapping in batch.mappings() {
-                let mapping = mapping?;
-                if mapping.marks.is_torn() {
-                    torn.push(mapping.start..mapping.end);
-                }
-                mappings.push(mapping.to_owned());
-            }
-            for range in batch.unknown() {
-                unknown.push(range?);
-            }
-            evidence.extend(batch.raw().map(BatchEvidence::new));
-        }
-        let judge = reader.judge();
-        torn.extend_from_slice(judge.torn());
-        torn.extend_from_slice(&unknown);
-        Ok(Self {
-            mappings,
-            source: reader.source(),
-            completeness: judge.completeness(),
-            judgement: judge.judgement(),
-            torn: union(torn),
-            unknown: union(unknown),
-            evidence,
-            token: judge.token(),
-        })
+        Ok(Listing::read(reader)?.snapshot)
     }
 
     /// Whether it is proved that this is what the process had mapped at one moment.

@@ -4,7 +4,9 @@
 
 mod build;
 
-use build::{Builder, FILE, HEADER, OF_FILE, OF_VMA, PAGE, VMA, page, page_of, whole_file};
+use build::{
+    Builder, FILE, HEADER, OF_FILE, OF_VMA, PAGE, UNCHANGED, VMA, page, page_of, whole_file,
+};
 use maps_lockless::{
     BuildId, Device, Mapping, MappingRef, Marks, Name, NameRef, VmaFlags,
     decode::{Batch, DecodeErrorKind, Record, batches},
@@ -291,6 +293,63 @@ fn an_unknown_range_is_no_mapping() {
     assert_eq!(unknown, [0x2000..0x5000, 0x9000..u64::MAX]);
 }
 
+#[test]
+fn an_unchanged_range_is_no_mapping() {
+    for longer in [0, 8] {
+        let mut batch = Builder::default();
+        batch.longer = longer;
+        batch.header.flags |= MAPS_LOCKLESS_BATCH_SINCE;
+        batch.unchanged(0, 0x1000, 1);
+        batch.vma(page(0x1000), b"");
+        batch.unknown(0x2000, 0x3000);
+        batch.unchanged(0x3000, u64::MAX, u32::MAX);
+        let bytes = batch.bytes();
+        let starts: Vec<_> = mappings(&bytes).unwrap().iter().map(|m| m.start).collect();
+        assert_eq!(starts, [0x1000]);
+        let batch = Batch::parse(&bytes).unwrap();
+        assert!(batch.is_since() && !batch.is_selected());
+        let all: Vec<_> = batch.unchanged().map(Result::unwrap).collect();
+        let told: Vec<_> = all.iter().map(|r| (r.range.clone(), r.vma_count)).collect();
+        assert_eq!(told, [(0..0x1000, 1), (0x3000..u64::MAX, u32::MAX)]);
+        let records = batch.records().filter_map(|record| match record {
+            Ok(Record::Unchanged(unchanged)) => Some(unchanged),
+            _ => None,
+        });
+        assert!(records.eq(all));
+        assert_eq!(batch.unknown().count(), 1);
+    }
+    assert!(
+        !Batch::parse(&Builder::default().bytes())
+            .unwrap()
+            .is_since()
+    );
+}
+
+#[test]
+fn an_unchanged_range_has_a_size_and_an_order() {
+    let mut batch = Builder::default();
+    batch.unchanged(0x1000, 0x2000, 3);
+    let good = batch.bytes();
+    let refused = |bytes: &[u8], kind| {
+        assert_eq!(mappings(bytes), Err(kind));
+        let batch = Batch::parse(bytes).unwrap();
+        assert_eq!(batch.unchanged().next().unwrap().unwrap_err().kind, kind);
+        assert!(batch.records().next().unwrap().is_err());
+    };
+    for fixed in [0_u16, 8, 24, 31, UNCHANGED as u16 + 8] {
+        let mut bytes = good.clone();
+        bytes[HEADER + 2..HEADER + 4].copy_from_slice(&fixed.to_ne_bytes());
+        refused(&bytes, DecodeErrorKind::BadSize);
+    }
+    let mut backwards = Builder::default();
+    backwards.unchanged(0x2000, 0x1000, 3);
+    refused(&backwards.bytes(), DecodeErrorKind::BadRange);
+    // One that is empty, with no VMA, says nothing.
+    let mut empty = Builder::default();
+    empty.unchanged(0x2000, 0x2000, 0);
+    assert_eq!(mappings(&empty.bytes()).unwrap().len(), 0);
+}
+
 /// VMAs of which each is much like the one before it: two of each kind that a listing has in runs.
 fn runs(longer: usize) -> Builder {
     let mut batch = Builder::default();
@@ -328,6 +387,7 @@ fn runs(longer: usize) -> Builder {
         batch.vma(page_of(second, start), b"");
         // It does not come between: the VMA behind it is like the one before it.
         batch.unknown(start + PAGE, start + PAGE);
+        batch.unchanged(start + PAGE, start + PAGE, 1);
     }
     // Back to a file that is not the last.
     batch.vma(page_of(first, 0x5000), b"");

@@ -66,6 +66,7 @@ const EAGER: MonitorOptions = MonitorOptions {
     },
     attempts: 3,
     interval: Duration::ZERO,
+    refresh: Duration::from_secs(100_000),
     lockless_only: false,
 };
 

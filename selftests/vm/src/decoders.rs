@@ -212,6 +212,11 @@ fn all_fields(items: &[Item], stream: &[u8]) -> Result<Vec<u8>> {
                 Record::Unknown(range) => {
                     writeln!(out, "unknown start={} end={}", range.start, range.end)?;
                 }
+                Record::Unchanged(unchanged) => {
+                    let (range, vmas) = (&unchanged.range, unchanged.vma_count);
+                    let (start, end) = (range.start, range.end);
+                    writeln!(out, "unchanged start={start} end={end} vma_count={vmas}")?;
+                }
                 Record::Other { r#type, bytes } => {
                     writeln!(out, "other type={} size={}", r#type, bytes.len())?;
                 }

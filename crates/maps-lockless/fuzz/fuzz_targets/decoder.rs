@@ -28,6 +28,7 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
     let mut count = 0;
     let mut mappings = Vec::new();
     let mut unknown = Vec::new();
+    let mut unchanged = Vec::new();
     let mut whole = true;
     while let Some(record) = records.next() {
         match record {
@@ -45,6 +46,10 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
             Ok(Record::Unknown(range)) => {
                 assert!(range.start <= range.end);
                 unknown.push(range);
+            }
+            Ok(Record::Unchanged(range)) => {
+                assert!(range.range.start <= range.range.end);
+                unchanged.push(range);
             }
             Ok(Record::Other { bytes, .. }) => assert!(within(bytes, input)),
             Ok(_) => {}
@@ -67,6 +72,8 @@ fn check(batch: &Batch<'_>, input: &[u8]) {
     // Whoever asks for these alone does not look into the other records, and may come further.
     let ranges: Vec<_> = batch.unknown().filter_map(Result::ok).collect();
     assert!(ranges.starts_with(&unknown) && (!whole || ranges.len() == unknown.len()));
+    let ranges: Vec<_> = batch.unchanged().filter_map(Result::ok).collect();
+    assert!(ranges.starts_with(&unchanged) && (!whole || ranges.len() == unchanged.len()));
     assert_eq!(
         BatchEvidence::new(batch).unknown,
         batch.unknown().next().is_some()

@@ -7,8 +7,8 @@ use crate::{
     MappingRef,
     mapping::MappedFile,
     wire::{
-        MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNKNOWN, MAPS_LOCKLESS_TYPE_VMA,
-        MAPS_LOCKLESS_VMA_FILE, maps_lockless_batch, maps_lockless_vma,
+        MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNCHANGED, MAPS_LOCKLESS_TYPE_UNKNOWN,
+        MAPS_LOCKLESS_TYPE_VMA, MAPS_LOCKLESS_VMA_FILE, maps_lockless_batch, maps_lockless_vma,
     },
 };
 use core::iter::FusedIterator;
@@ -197,6 +197,9 @@ impl<'a> Decoder<'a> {
             MAPS_LOCKLESS_TYPE_UNKNOWN => {
                 raw.unknown()?;
                 self.all_known = false;
+            }
+            MAPS_LOCKLESS_TYPE_UNCHANGED => {
+                raw.unchanged()?;
             }
             _ => {}
         }

@@ -10,6 +10,7 @@ use crate::{
     Completeness, Error, Judge, Mapping, MappingRef, Request, State, Status, Token,
     decode::{Batch, DecodeError, Record},
     file::{NamedFile, retry},
+    listing::Ask,
     sys,
     wire::{
         MAPS_LOCKLESS_END_GONE, MAPS_LOCKLESS_MAX_BATCH, MAPS_LOCKLESS_MIN_BUFFER,
@@ -25,6 +26,9 @@ use std::{path::Path, vec::Vec};
 #[derive(Debug)]
 pub(crate) struct Lockless {
     file: NamedFile,
+    request: Request,
+    /// What of the request is asked for now.
+    ask: Ask,
     /// Its length is that of a read once there was one.
     buf: Vec<u8>,
     /// The batches that were read since the beginning.
@@ -39,9 +43,9 @@ impl Lockless {
     /// anyhow.
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
         if !request.is_what_maps_shows() {
-            set(&file, request, 0)?;
+            set(&file, &request.to_wire(0))?;
         }
-        Ok(Self::opened(file))
+        Ok(Self::opened(file, request))
     }
 
     /// Takes a file that others may have used. Makes the request, unless it is made already.
@@ -51,15 +55,18 @@ impl Lockless {
             Err(Errno::ENOTTY) => return Err(Error::bad_answer(file.path())),
             Err(errno) => return Err(Error::os(file.path(), errno)),
         };
-        if !same(&made, &request.to_wire(0)) {
-            set(&file, request, 0)?;
+        let wanted = request.to_wire(0);
+        if !same(&made, &wanted) {
+            set(&file, &wanted)?;
         }
-        Ok(Self::opened(file))
+        Ok(Self::opened(file, request))
     }
 
-    fn opened(file: NamedFile) -> Self {
+    fn opened(file: NamedFile, request: &Request) -> Self {
         Self {
             file,
+            request: *request,
+            ask: Ask::default(),
             buf: Vec::new(),
             judged: Judged::default(),
             next: 0,
@@ -117,12 +124,22 @@ impl Lockless {
         self.ended
     }
 
-    pub(crate) fn rewind(&mut self) -> Result<(), Error> {
+    /// Begins anew with the lowest address, and reads what is asked for. Makes a request, unless it is made
+    /// already.
+    pub(crate) fn begin(&mut self, ask: &Ask) -> Result<(), Error> {
+        if self.ask != *ask {
+            set(&self.file, &self.request.part_to_wire(ask))?;
+            self.ask.clone_from(ask);
+        }
         self.file.rewind()?;
         self.judged = Judged::default();
         self.next = 0;
         self.ended = false;
         Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     pub(crate) fn state(&self) -> Result<State, Error> {
@@ -165,7 +182,7 @@ pub(crate) enum Found {
 
 impl Lookup {
     pub(crate) fn new(file: NamedFile, request: &Request) -> Result<Self, Error> {
-        set(&file, request, 1)?;
+        set(&file, &request.to_wire(1))?;
         let page_size = state(&file)?.page_size;
         Ok(Self { file, page_size })
     }
@@ -248,20 +265,27 @@ fn same(a: &maps_lockless_request, b: &maps_lockless_request) -> bool {
             request.vma_flags_none,
         ];
         let range = (request.start, request.end);
-        (request.fields_wanted, flags, range, request.max_records)
+        let since = (request.since_mm_id, request.since_seq);
+        (
+            request.fields_wanted,
+            flags,
+            range,
+            request.max_records,
+            since,
+        )
     };
     asked(a) == asked(b)
 }
 
 /// Makes a request. What a kernel or a machine does not know of the fields is done without, as other
 /// sources do; what it does not know of the selection is an error.
-fn set(file: &NamedFile, request: &Request, max_records: u32) -> Result<(), Error> {
-    let mut wire = request.to_wire(max_records);
+fn set(file: &NamedFile, request: &maps_lockless_request) -> Result<(), Error> {
+    let mut wire = *request;
     let mut result = retry(|| sys::set_request(file.fd(), &mut wire));
     let known = wire.fields_supported;
     // Where nothing is filled in, the kernel did not come so far.
     if result == Err(Errno::EINVAL) && known != 0 && wire.fields_wanted & !known != 0 {
-        wire = request.to_wire(max_records);
+        wire = *request;
         wire.fields_wanted &= known;
         result = retry(|| sys::set_request(file.fd(), &mut wire));
     }

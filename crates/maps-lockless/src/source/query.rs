@@ -83,6 +83,10 @@ impl Query {
         Ok(self.next()?.map(|(mapping, _)| mapping.to_owned()))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     pub(crate) fn rewind(&mut self) {
         self.next = self.request.selection.start;
         self.done = false;

@@ -90,6 +90,10 @@ impl Text {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     pub(crate) fn rewind(&mut self) -> Result<(), Error> {
         self.file.rewind()?;
         (self.given, self.filled, self.line) = (0, 0, 1);

@@ -15,6 +15,7 @@ pub const HEADER: usize = size_of::<maps_lockless_batch>();
 pub const VMA: usize = size_of::<maps_lockless_vma>();
 pub const FILE: usize = size_of::<maps_lockless_file>();
 pub const UNKNOWN: usize = size_of::<maps_lockless_unknown>();
+pub const UNCHANGED: usize = size_of::<maps_lockless_unchanged>();
 pub const PAGE: u64 = 4096;
 
 /// The fields of a VMA that the kernel fills in where it has nothing to hide.
@@ -115,6 +116,17 @@ impl Builder {
             r#type: MAPS_LOCKLESS_TYPE_UNKNOWN,
             start,
             end,
+            ..Default::default()
+        };
+        self.put(fields.as_bytes(), &[])
+    }
+
+    pub fn unchanged(&mut self, start: u64, end: u64, vma_count: u32) -> u32 {
+        let fields = maps_lockless_unchanged {
+            r#type: MAPS_LOCKLESS_TYPE_UNCHANGED,
+            start,
+            end,
+            vma_count,
             ..Default::default()
         };
         self.put(fields.as_bytes(), &[])

@@ -3,7 +3,8 @@
 //! Recordings, which are little-endian, as the same kernel on another machine would have written them.
 
 use maps_lockless::wire::{
-    MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNKNOWN, MAPS_LOCKLESS_TYPE_VMA,
+    MAPS_LOCKLESS_TYPE_FILE, MAPS_LOCKLESS_TYPE_UNCHANGED, MAPS_LOCKLESS_TYPE_UNKNOWN,
+    MAPS_LOCKLESS_TYPE_VMA,
 };
 use std::ops::Range;
 
@@ -12,6 +13,7 @@ const HEADER: [usize; 18] = [4, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 
 const VMA: [usize; 15] = [2, 2, 4, 8, 4, 2, 1, 1, 8, 8, 8, 8, 8, 4, 4];
 const FILE: [usize; 11] = [2, 2, 4, 8, 4, 4, 8, 4, 4, 4, 4];
 const UNKNOWN: [usize; 5] = [2, 2, 4, 8, 8];
+const UNCHANGED: [usize; 7] = [2, 2, 4, 8, 8, 4, 4];
 
 /// A little-endian stream in this machine's byte order.
 #[allow(
@@ -39,6 +41,7 @@ pub fn swap(stream: &mut [u8]) {
                 Ok(MAPS_LOCKLESS_TYPE_VMA) => &VMA,
                 Ok(MAPS_LOCKLESS_TYPE_FILE) => &FILE,
                 Ok(MAPS_LOCKLESS_TYPE_UNKNOWN) => &UNKNOWN,
+                Ok(MAPS_LOCKLESS_TYPE_UNCHANGED) => &UNCHANGED,
                 _ => panic!("a record of type {}", r#type),
             };
             fields(stream, at, widths);

@@ -2,18 +2,15 @@
 
 //! Batches as a kernel would return them, one a read(2), and what is made of a refusal.
 
-#[path = "../../../tests/build/mod.rs"]
-mod build;
-
 use super::*;
 use crate::{
     BatchEvidence, Judgement, Reader, Snapshot, Source,
+    build::{self, Builder, PAGE, listing, page},
     wire::{
         MAPS_LOCKLESS_END_BUDGET, MAPS_LOCKLESS_FIELD_PKEY, MAPS_LOCKLESS_VMA_FILE,
         MAPS_LOCKLESS_VMA_LOCKED, MAPS_LOCKLESS_VMA_READ, MAPS_LOCKLESS_VMA_SEALED,
     },
 };
-use build::{Builder, PAGE, listing, page};
 use std::{
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     string::ToString,
