@@ -446,9 +446,12 @@ impl Walk<'_, '_> {
     /// of the VMAs. Returns whether there was something.
     #[inline]
     fn list_unchanged(&mut self, section: &Section<'_>, leaf: &mut Leaf) -> Result<bool, Full> {
-        let Some(since) = self.since.filter(|_| !self.is_disturbed) else {
+        let Some(since) = self.since else {
             return Ok(false);
         };
+        if self.is_disturbed {
+            return Ok(false);
+        }
         let (limit, most) = (
             self.request.end,
             UNCHANGED_OF_ONE * (SECTION_WORK - self.work),

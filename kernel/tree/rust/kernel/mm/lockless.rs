@@ -252,6 +252,7 @@ impl<'rcu> LocklessVmas<'rcu> {
         let mut slot = 0;
         let most_found = most_wanted.min(SLOTS);
         let mut room = vmas[..most_found].iter_mut();
+        let mut found = 0;
         while slot < count {
             let end = copy.last[slot].wrapping_add(1);
             // SAFETY: It was found in the tree during this RCU section.
@@ -259,6 +260,7 @@ impl<'rcu> LocklessVmas<'rcu> {
                 let (flags, file) = vma.flags_and_file();
                 if wanted.vma(flags, !file.is_null()) {
                     let Some(to) = room.next() else { break };
+                    found += 1;
                     (to.start, to.end) = (start, end);
                     vma.copy(flags, file, wanted, to);
                     if !to.is_plain {
@@ -269,7 +271,6 @@ impl<'rcu> LocklessVmas<'rcu> {
             start = end;
             slot += 1;
         }
-        let found = most_found - room.len();
         // Orders the copies of the leaf and of the fields before the loads that prove them. Pairs
         // with `smp_wmb()` in `do_raw_write_seqcount_begin()` and `mm_maps_free_begin()`.
         smp_mb(Read);
