@@ -89,15 +89,17 @@ impl Follower {
 
     /// Brings the snapshot up to date.
     ///
-    /// Reads up to so many times, at least once, until what was read is proved to be of one moment, but begins no
-    /// reading once the time is over. Source of what it says: the state of the address space, and the evidence of what
-    /// was read.
+    /// Makes up to so many attempts, at least one, until what was read is proved to be of one moment, but begins no
+    /// attempt once the time is over. An attempt reads what has changed, then each range of which a mapping is gone. If
+    /// these do not fit together at the last attempt, everything is read once. Source of what it says: the state of the
+    /// address space, and the evidence of what was read.
     pub fn update(&mut self, attempts: u32, time: Duration) -> Result<Update, Error> {
         let mut tries = Tries::new(attempts, time);
         self.kept.update(&mut self.reader, &mut tries)
     }
 
-    /// Reads everything, whether or not it has changed, as [`Follower::update`] does the first time.
+    /// Reads everything, whether or not it has changed, as [`Follower::update`] does the first time. If it cannot be
+    /// proved, the next update reads everything, too.
     pub fn refresh(&mut self, attempts: u32, time: Duration) -> Result<Update, Error> {
         let mut tries = Tries::new(attempts, time);
         self.kept.refresh(&mut self.reader, &mut tries)
@@ -133,11 +135,14 @@ struct Kept {
     proved: Option<Snapshot>,
     /// What was read after it.
     unproved: Option<Snapshot>,
+    /// Whether everything was to be read after it, and could not be proved. Changes on top of it would not have what
+    /// the change count does not cover.
+    stale: bool,
 }
 
 impl Kept {
     fn update(&mut self, lister: &mut impl Lister, tries: &mut Tries) -> Result<Update, Error> {
-        let Some(earlier) = &mut self.proved else {
+        let Some(earlier) = self.proved.as_mut().filter(|_| !self.stale) else {
             return self.refresh(lister, tries);
         };
         if let Some(token) = &earlier.token {
@@ -162,6 +167,7 @@ impl Kept {
     }
 
     fn refresh(&mut self, lister: &mut impl Lister, tries: &mut Tries) -> Result<Update, Error> {
+        self.stale = true;
         let snapshot = whole(lister, tries)?;
         self.take(snapshot, lister)
     }
@@ -173,6 +179,7 @@ impl Kept {
         if snapshot.token.is_some() {
             self.proved = Some(snapshot);
             self.unproved = None;
+            self.stale = false;
             return Ok(Update::Proved);
         }
         self.unproved = Some(snapshot);

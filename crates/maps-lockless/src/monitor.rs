@@ -145,7 +145,7 @@ struct Followed {
 #[derive(Debug)]
 struct Last {
     snapshot: Arc<Snapshot>,
-    /// The last one that was proved, often the same.
+    /// The last one that was proved, often the same. [`None`] where everything was read after it.
     proved: Option<Arc<Snapshot>>,
     space: Space,
     read: Instant,
@@ -273,6 +273,9 @@ impl Followed {
         let last = self.last.take();
         let proved = match after.token {
             Some(_) => Some(after.clone()),
+            // Everything was read for what the change count does not cover. The snapshot before that does not
+            // have it, and changes are not to be told on top of that again.
+            None if extent == Extent::Whole => None,
             None => last.as_ref().and_then(|last| last.proved.clone()),
         };
         let refreshed = last.as_ref().map(|last| last.refreshed);

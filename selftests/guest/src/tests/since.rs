@@ -272,5 +272,19 @@ fn guard_pages() -> Result<()> {
     ensure!(guarded(&new) == Some(false) && guarded(&whole) == Some(true));
     let differ = differ(&new.mappings, &whole.mappings, |told| told.covered());
     ensure!(differ.is_none(), "{differ:?}");
+
+    // A VMA comes to meet such a selection without a stamp. Who makes one is told everything.
+    let request = maps_lockless_request {
+        vma_flags_any: MAPS_LOCKLESS_VMA_MAYBE_GUARD,
+        ..ALL
+    };
+    let how = How { request, ..how };
+    let earlier = how.whole(&mut file)?.context("a process at rest")?;
+    let listed = how.list(&mut file, earlier.since(request))?;
+    let told = listed.items.iter().any(|item| matches!(item, Item::Vma(_)));
+    ensure!(
+        told,
+        "what may have come to meet the selection has no record"
+    );
     Ok(())
 }

@@ -188,8 +188,12 @@ impl Request {
     /// The change count since which changes alone are asked for, of an address space with this
     /// identity and change count.
     pub(crate) fn since(&self, mm_id: u64, seq: u64) -> Option<u64> {
+        // A VMA gets this flag without being locked. It would be among those that have not changed,
+        // though it was not asked for before.
+        let guard = flags::from_uapi(MAPS_LOCKLESS_VMA_MAYBE_GUARD);
+        let may_join = self.all.meets(guard, false) || self.any.meets(guard, false);
         let is_known = self.since_mm_id != 0 && self.since_mm_id == mm_id;
-        (is_known && is_within_stamps(self.since_seq, seq)).then_some(self.since_seq)
+        (is_known && !may_join && is_within_stamps(self.since_seq, seq)).then_some(self.since_seq)
     }
 
     /// Whether one of these fields is asked for.

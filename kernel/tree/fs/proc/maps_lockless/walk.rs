@@ -14,7 +14,7 @@ use super::{
     request::{supported_fields, Request, FILE_FIELDS},
     wire::*,
 };
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use kernel::{
     fs::{BuildId, MappedFile, UserPath, UserPaths, BUILD_ID_MAX},
     mm::{
@@ -134,6 +134,7 @@ pub(crate) fn read(
                     work: 0,
                     begin: 0,
                     is_disturbed: false,
+                    is_at_change: false,
                     files,
                     flags,
                 };
@@ -275,6 +276,8 @@ struct Walk<'a, 'b> {
     begin: usize,
     /// Whether something has changed during this RCU section.
     is_disturbed: bool,
+    /// Whether the VMA at the cursor is known to have changed.
+    is_at_change: bool,
     files: &'a mut Files,
     flags: &'a mut Memo,
 }
@@ -442,37 +445,45 @@ impl Walk<'_, '_> {
         self.work >= SECTION_WORK || self.batch.len() - self.begin >= SECTION_BYTES
     }
 
-    /// Passes over what is at the cursor and has not changed, if that is asked for, and makes a record
-    /// of the VMAs. Returns whether there was something.
+    /// Passes over what is at the cursor and has not changed, if that is asked for, and makes a
+    /// record of the VMAs. Returns whether there was something.
     #[inline]
     fn list_unchanged(&mut self, section: &Section<'_>, leaf: &mut Leaf) -> Result<bool, Full> {
         let Some(since) = self.since else {
             return Ok(false);
         };
-        if self.is_disturbed {
+        // What comes next is known to have changed, or is not to be looked at in vain again.
+        if mem::take(&mut self.is_at_change) || self.is_disturbed {
             return Ok(false);
         }
         let (limit, most) = (
             self.request.end,
             UNCHANGED_OF_ONE * (SECTION_WORK - self.work),
         );
-        let unchanged = section
-            .vmas
-            .unchanged(self.cursor, limit, most, since, &self.want(), leaf);
-        let Some(unchanged) = unchanged else {
-            self.is_disturbed = true;
-            return Ok(false);
-        };
-        if unchanged.looked_at == 0 {
-            return Ok(false);
+        let vmas = &section.vmas;
+        match vmas.unchanged(self.cursor, limit, most, since, &self.want(), leaf) {
+            Err(looked_at) => {
+                self.is_disturbed = true;
+                // One lookup is left to this section, so that the walk gets on.
+                let work = self.work + looked_at.div_ceil(UNCHANGED_OF_ONE);
+                self.work = work.min(SECTION_WORK - 1);
+                Ok(false)
+            }
+            Ok(unchanged) if unchanged.looked_at == 0 => Ok(false),
+            Ok(unchanged) => {
+                if unchanged.vmas > 0 {
+                    self.batch.push_unchanged(
+                        self.cursor as u64,
+                        unchanged.end as u64,
+                        unchanged.vmas,
+                    )?;
+                }
+                self.work += unchanged.looked_at.div_ceil(UNCHANGED_OF_ONE);
+                self.cursor = unchanged.end;
+                self.is_at_change = unchanged.is_at_change;
+                Ok(true)
+            }
         }
-        if unchanged.vmas > 0 {
-            self.batch
-                .push_unchanged(self.cursor as u64, unchanged.end as u64, unchanged.vmas)?;
-        }
-        self.work += unchanged.looked_at.div_ceil(UNCHANGED_OF_ONE);
-        self.cursor = unchanged.end;
-        Ok(true)
     }
 
     /// Lists the VMAs of a leaf, while nothing changes. Returns where to go on, if there may be

@@ -142,6 +142,8 @@ pub struct Unchanged {
     pub vmas: u32,
     /// Where what was looked at ends.
     pub end: usize,
+    /// Whether a VMA that has changed is there, or behind a gap.
+    pub is_at_change: bool,
 }
 
 /// What a lookup finds at an address while something changes.
@@ -287,10 +289,10 @@ impl<'rcu> LocklessVmas<'rcu> {
         })
     }
 
-    /// Looks at the VMAs and gaps from `addr`, the start of a page, on, up to the first VMA that has
-    /// changed since `since`, an even `maps_change_seq`, and not at what begins at `limit` or above.
-    /// Ends with the leaf in which `most` of them were looked at. Returns [`None`] where something
-    /// changes.
+    /// Looks at the VMAs and gaps from `addr`, the start of a page, on, up to the first VMA that
+    /// has changed since `since`, an even `maps_change_seq`, and not at what begins at `limit` or
+    /// above. Ends with the leaf in which `most` of them were looked at. Where something changes,
+    /// fails with the number that was looked at in vain.
     ///
     /// Whoever changes a VMA, or puts one into the tree, locks it, and so stamps it with the change
     /// count of this time. An older stamp is that of a VMA which had the same fields and the same
@@ -309,17 +311,18 @@ impl<'rcu> LocklessVmas<'rcu> {
         since: u64,
         wanted: &impl Wanted,
         leaf: &mut Leaf,
-    ) -> Option<Unchanged> {
+    ) -> Result<Unchanged, usize> {
         let copy = &mut leaf.copy;
         let changed = self.mm.maps_change_seq();
         if changed & 1 != 0 {
-            return None;
+            return Err(0);
         }
         let freed = self.free_seq_acquire();
         let mut unchanged = Unchanged {
             looked_at: 0,
             vmas: 0,
             end: addr,
+            is_at_change: false,
         };
         let old = OldStamps::new(since, changed);
         // Nothing is unchanged where stamps cannot tell.
@@ -330,7 +333,7 @@ impl<'rcu> LocklessVmas<'rcu> {
         };
         while unchanged.looked_at < most && unchanged.end < limit {
             if !self.copy_leaf(unchanged.end, SLOTS, copy) {
-                return None;
+                return Err(unchanged.looked_at);
             }
             let slots = slots_below(copy, limit);
             let entries = &copy.entry[..slots];
@@ -349,13 +352,18 @@ impl<'rcu> LocklessVmas<'rcu> {
             if found > 0 {
                 unchanged.end = copy.last[found - 1].wrapping_add(1);
             }
+            unchanged.is_at_change = found < slots;
             if found < copy.count as usize {
                 break;
             }
         }
         // As in `settled()`.
         smp_mb(Read);
-        (self.change_seq() == changed && self.free_seq() == freed).then_some(unchanged)
+        if self.change_seq() == changed && self.free_seq() == freed {
+            Ok(unchanged)
+        } else {
+            Err(unchanged.looked_at)
+        }
     }
 
     /// Looks up what is mapped at `addr`, the start of a page, whatever is changing.
