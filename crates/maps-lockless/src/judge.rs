@@ -158,6 +158,9 @@ impl BatchEvidence {
 /// one address space and have one even change count, no range is unknown, and the last one says that
 /// the listing is complete.
 ///
+/// A listing of [what has changed](crate::Reader::rewind_since) is judged as any other one. It is consistent
+/// together with the ranges that it tells as unchanged.
+///
 /// ```
 /// use maps_lockless::{BatchEvidence, Judge, Judgement, decode::batches};
 ///

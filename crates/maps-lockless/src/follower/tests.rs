@@ -270,6 +270,22 @@ fn all_is_read_if_asked_for() {
     assert_eq!(kept.proved.as_ref().unwrap().mappings, listing);
 }
 
+/// Else what the change count does not cover would be told, and taken back by the next update.
+#[test]
+fn all_is_read_until_it_is_proved() {
+    let (mut process, mut kept) = followed(300, Request::default());
+    process.vmas.values_mut().next().unwrap().file = Some(99);
+    process.due.push_back(Op::UnmapOne(290));
+    let mut tries = Tries::new(1, Duration::MAX);
+    assert_eq!(
+        kept.refresh(&mut process, &mut tries).unwrap(),
+        Update::Unproved
+    );
+    assert_eq!(update(&mut process, &mut kept, 1), Update::Proved);
+    let listing = process.whole().snapshot.mappings;
+    assert_eq!(kept.proved.as_ref().unwrap().mappings, listing);
+}
+
 #[test]
 fn an_address_space_that_is_gone_is_an_error() {
     let (mut process, mut kept) = followed(100, Request::default());
