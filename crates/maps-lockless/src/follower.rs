@@ -259,7 +259,7 @@ fn is_over(snapshot: &Snapshot) -> bool {
 }
 
 /// The snapshot that changes make of an earlier one, which is still needed. They are not proved.
-pub(crate) fn unproved(changes: Changes, earlier: &Snapshot) -> Snapshot {
+fn unproved(changes: Changes, earlier: &Snapshot) -> Snapshot {
     let mut merged = changes.merge(|at| earlier.mappings[at].clone());
     // Its parts may be of different moments.
     merged.normalize();

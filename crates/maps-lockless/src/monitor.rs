@@ -4,7 +4,7 @@
 
 use crate::{
     Completeness, Error, Judgement, Process, Reader, Request, Snapshot, Source,
-    follower::{Reading, read_changes, unproved},
+    follower::{Reading, read_changes},
     listing::Tries,
     normalize::is_strict,
     stat::Stat,
@@ -392,12 +392,11 @@ impl Followed {
             } else {
                 Extent::Changes
             };
-            if !changes.is_proved() {
-                return Ok((unproved(changes, earlier), extent));
-            }
+            let is_proved = changes.is_proved();
             // Both snapshots are told in events, so that what did not change is copied.
             let merged = changes.merge(|at| earlier.mappings[at].clone());
-            if is_strict(&merged.mappings) {
+            // What is not proved may overlap, and is normalized as everything else is.
+            if !is_proved || is_strict(&merged.mappings) {
                 return Ok((merged, extent));
             }
         }

@@ -150,6 +150,15 @@ pub struct How {
 }
 
 impl How {
+    /// From the lowest address on that the request has.
+    pub const fn new(request: maps_lockless_request, buffer: usize) -> Self {
+        Self {
+            request,
+            buffer,
+            from: 0,
+        }
+    }
+
     /// Reads a listing.
     pub fn list(&self, file: &mut Lockless, request: maps_lockless_request) -> Result<Listed> {
         file.request(request)?;
@@ -175,12 +184,7 @@ impl How {
                 end: range.end,
                 ..self.request
             };
-            let how = Self {
-                request,
-                from: 0,
-                ..*self
-            };
-            how.whole(file)
+            Self::new(request, self.buffer).whole(file)
         })
     }
 }

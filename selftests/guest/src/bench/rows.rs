@@ -99,37 +99,22 @@ impl Row {
         use Group::{
             Call, Changes, Follow, Listing, ListingWithIds, Selection, SelectionWithIds, Text,
         };
-        let groups: &[Group] = match self.kind {
-            _ if self.count == FOLLOWED => &[Text, Changes, Follow],
+        let others: &[Group] = match self.kind {
+            _ if self.count == FOLLOWED => &[Follow],
             // To be made they take long enough.
-            Kind::Gaps | Kind::FourAFile if self.is_long() => &[Text, Changes],
+            Kind::Gaps | Kind::FourAFile if self.is_long() => &[],
             // Of these nothing is selected: all are passed over.
-            Kind::Anonymous if self.count == 10_000 => &[Text, Changes, Listing, Selection, Call],
-            Kind::FourAFile => &[
-                Text,
-                Changes,
-                Listing,
-                Selection,
-                SelectionWithIds,
-                ListingWithIds,
-                Call,
-            ],
-            Kind::HalfExecutable => &[
-                Text,
-                Changes,
-                Listing,
-                Selection,
-                SelectionWithIds,
-                ListingWithIds,
-            ],
-            Kind::OneAFile => &[Text, Changes, Listing, ListingWithIds, Call],
-            Kind::Anonymous | Kind::Gaps | Kind::RoundRobin | Kind::LongPaths => {
-                &[Text, Changes, Listing]
-            }
+            Kind::Anonymous if self.count == 10_000 => &[Listing, Selection, Call],
+            Kind::FourAFile => &[Listing, Selection, SelectionWithIds, ListingWithIds, Call],
+            Kind::HalfExecutable => &[Listing, Selection, SelectionWithIds, ListingWithIds],
+            Kind::OneAFile => &[Listing, ListingWithIds, Call],
+            Kind::Anonymous | Kind::Gaps | Kind::RoundRobin | Kind::LongPaths => &[Listing],
         };
         let all = CONTENDERS.iter();
-        all.filter(|contender| groups.contains(&contender.group))
-            .collect()
+        all.filter(|contender| {
+            matches!(contender.group, Text | Changes) || others.contains(&contender.group)
+        })
+        .collect()
     }
 
     /// The argument with which this program becomes such a process.
@@ -173,8 +158,7 @@ impl Kind {
 }
 
 /// Makes the mappings of the row that an argument names, says `ready`, and rests, or makes a round of changes
-/// for each line of its input. [`None`] where the argument
-/// is none of [`Row::process`].
+/// for each line of its input. [`None`] where the argument is none of [`Row::process`].
 pub fn become_process(argument: &str) -> Option<Result<()>> {
     let row = argument.strip_prefix(PROCESS)?;
     Some(rest_as(row).with_context(|| row.to_owned()))

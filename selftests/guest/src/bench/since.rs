@@ -19,11 +19,7 @@ use std::{
 
 /// Bytes of a read.
 const BUFFER: usize = MAPS_LOCKLESS_MAX_BATCH as usize;
-const HOW: How = How {
-    request: MAPS,
-    buffer: BUFFER,
-    from: 0,
-};
+const HOW: How = How::new(MAPS, BUFFER);
 
 /// Since the process rests: what is read is not even looked at.
 pub fn nothing_changed(subject: &Subject) -> Result<Run> {

@@ -35,11 +35,7 @@ pub(super) fn tests() -> Vec<Test> {
 
 /// The ways to read that are tried, by their names. `base` is where the steps work.
 fn ways(base: u64) -> Vec<(&'static str, How)> {
-    let how = |request, buffer| How {
-        request,
-        buffer,
-        from: 0,
-    };
+    let how = How::new;
     let at = |page| place(base, page);
     let write = MAPS_LOCKLESS_VMA_WRITE;
     vec![
@@ -237,11 +233,7 @@ fn each_change() -> Result<()> {
 
 fn guard_pages() -> Result<()> {
     let (stepper, base) = steps::start(&GUARD)?;
-    let how = How {
-        request: ALL,
-        buffer: MAX,
-        from: 0,
-    };
+    let how = How::new(ALL, MAX);
     let mut file = Lockless::open(stepper.pid()?)?;
     let earlier = how.whole(&mut file)?.context("a process at rest")?;
     let guarded = |listing: &Proved| {

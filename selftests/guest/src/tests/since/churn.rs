@@ -34,20 +34,15 @@ const RW: c_int = libc::PROT_READ | libc::PROT_WRITE;
 const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 
 pub(super) fn tests() -> Vec<Test> {
-    let how = |request, buffer| How {
-        request,
-        buffer,
-        from: 0,
-    };
     let a_few = maps_lockless_request {
         vma_flags_all: MAPS_LOCKLESS_VMA_WRITE,
         max_records: 20,
         ..MAPS
     };
     [
-        ("everything", how(ALL, MAX)),
-        ("small buffer", how(MAPS, MIN)),
-        ("writable ones, a few at a time", how(a_few, MIN)),
+        ("everything", How::new(ALL, MAX)),
+        ("small buffer", How::new(MAPS, MIN)),
+        ("writable ones, a few at a time", How::new(a_few, MIN)),
     ]
     .into_iter()
     .map(|(name, how)| {

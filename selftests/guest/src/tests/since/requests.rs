@@ -13,11 +13,7 @@ use anyhow::{Context, Result, ensure};
 use maps_lockless::wire::*;
 use nix::errno::Errno;
 
-const EVERYTHING: How = How {
-    request: ALL,
-    buffer: MAX,
-    from: 0,
-};
+const EVERYTHING: How = How::new(ALL, MAX);
 /// So many changes a stamp can tell apart.
 const STAMPS: u64 = 1 << 32;
 
